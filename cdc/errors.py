@@ -1,0 +1,281 @@
+"""The whole error tree. Every error of this package is one of these.
+
+    CdcError
+    ├── ConfigError                 bad configuration: nothing was started             (exit 2)
+    ├── OutboxError                 the write library refuses, before any SQL is sent
+    │   ├── InvalidEvent            name, topic, key, headers, id or time Kafka or the table would refuse
+    │   ├── PayloadNotSerializable  no way to bytes; says the path inside the payload
+    │   ├── EventTooLarge           payload, key or headers over the limit
+    │   ├── EventNotRegistered      not in the EventMap, or of another type than registered
+    │   ├── NotInTransaction        the connection commits each statement by itself
+    │   └── UnsupportedConnection   an object we cannot write through
+    ├── SourceError                 the database side
+    │   ├── SourceUnavailable       not reachable, or the connection was lost          (retryable)
+    │   ├── SourceAccessDenied      wrong user, password or grants
+    │   ├── ServerNotReady          the server's settings do not allow tailing
+    │   │   ├── LogDisabled         log_bin is off
+    │   │   ├── LogFormatNotRow     binlog_format is not ROW
+    │   │   ├── RowMetadataNotFull  binlog_row_metadata is not FULL
+    │   │   └── RowImageIncomplete  an INSERT's image lacks columns we need
+    │   ├── TableMissing            an outbox table is not there
+    │   ├── ColumnMissing           an outbox table lacks a column its layout needs
+    │   ├── PositionLost            the server no longer has the position              (exit 6)
+    │   ├── WrongServer             another history than the checkpoint's              (exit 6)
+    │   ├── Diverged                this server lacks transactions we have published   (exit 6)
+    │   ├── PreparedRowsUnknown     an XA COMMIT whose rows cannot be found            (exit 6)
+    │   ├── StatementInLog          data changed by a statement in text form           (exit 6)
+    │   └── DecodeError             bytes of the log we cannot read                    (exit 6)
+    ├── RowRefused                  one row that cannot become a record; the route's
+    │   │                           on_error decides, `stop` raises it                 (exit 6)
+    │   ├── Unrouted                no route matches and `unrouted` is stop
+    │   ├── TopicNotAllowed         a topic of our own, an internal one, or not in topics.allow
+    │   ├── TopicInvalid            a name Kafka refuses
+    │   ├── TopicMissing            a topic that does not exist
+    │   ├── KeyMissing              the key rule finds nothing in the row
+    │   ├── ValueInvalid            a value of the row that its record cannot carry
+    │   └── RecordTooLarge          larger than the topic takes
+    └── SinkError                   the Kafka side
+        ├── KafkaUnavailable        no broker answers                                  (retryable)
+        ├── KafkaAccessDenied       authentication or authorisation refused
+        ├── Doubt                   a transaction that may or may not have happened;
+        │   │                       fence again and read the checkpoint                (retryable)
+        │   └── Refused             the broker refused a record
+        ├── Fenced                  a newer instance of this source works              (exit 5)
+        ├── CheckpointLost          the checkpoint is gone: never guess                (exit 6)
+        ├── CheckpointUnreadable    a checkpoint we cannot understand                  (exit 6)
+        └── HangingTransaction      a transaction without end hides the checkpoint     (exit 6)
+
+`str(error)` says what happened and on what; `.hint` is the next command or step to
+take; `.retryable` tells the pump that starting over from the checkpoint may help;
+`.exit_code` is the process's when the error ends it. Messages never hold secrets.
+Foreign exceptions are mapped to these in the one module that talks to that library,
+with `raise ... from`.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class CdcError(Exception):
+    """Base of all errors: a message, a hint, and what it means for the process."""
+
+    retryable: ClassVar[bool] = False
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class ConfigError(CdcError):
+    """The configuration is wrong; nothing was started."""
+
+    exit_code = 2
+
+
+class OutboxError(CdcError):
+    """The write library refuses; no SQL was sent."""
+
+
+class InvalidEvent(OutboxError, ValueError):
+    """A name, topic, key, header, id or time that Kafka or the table would refuse."""
+
+
+class PayloadNotSerializable(OutboxError, TypeError):
+    """The payload cannot become bytes; the message holds the path inside it."""
+
+
+class EventTooLarge(OutboxError, ValueError):
+    """Payload, key or headers over the limit."""
+
+
+class EventNotRegistered(OutboxError, TypeError):
+    """The event's name is not in the EventMap, or its type is not the registered one."""
+
+
+class NotInTransaction(OutboxError, RuntimeError):
+    """The connection commits each statement by itself: the event would not be atomic."""
+
+
+class UnsupportedConnection(OutboxError, TypeError):
+    """Not a session, connection or cursor that events can be written through."""
+
+
+class SourceError(CdcError):
+    """The database side."""
+
+
+class SourceUnavailable(SourceError):
+    """Not reachable, or the connection was lost."""
+
+    retryable = True
+
+
+class SourceAccessDenied(SourceError):
+    """Wrong user or password, or grants are missing."""
+
+
+class ServerNotReady(SourceError):
+    """The server's settings do not allow tailing."""
+
+
+class LogDisabled(ServerNotReady):
+    """The server writes no binary log."""
+
+
+class LogFormatNotRow(ServerNotReady):
+    """binlog_format is not ROW."""
+
+
+class RowMetadataNotFull(ServerNotReady):
+    """binlog_row_metadata is not FULL: rows in the log have no column names."""
+
+
+class RowImageIncomplete(ServerNotReady):
+    """The log's row image lacks a column that is needed."""
+
+
+class TableMissing(SourceError):
+    """An outbox table is not there."""
+
+
+class ColumnMissing(SourceError):
+    """An outbox table lacks a column that its layout needs."""
+
+
+class PositionLost(SourceError):
+    """The server no longer has the log at the position to resume at."""
+
+    exit_code = 6
+
+
+class WrongServer(SourceError):
+    """The server has another history than the checkpoint's."""
+
+    exit_code = 6
+
+
+class Diverged(SourceError):
+    """The server lacks transactions whose rows were already published."""
+
+    exit_code = 6
+
+
+class PreparedRowsUnknown(SourceError):
+    """An XA COMMIT whose rows were prepared where we cannot read any more."""
+
+    exit_code = 6
+
+
+class StatementInLog(SourceError):
+    """Data was changed by a statement in text form: its rows are not in the log."""
+
+    exit_code = 6
+
+
+class DecodeError(SourceError):
+    """Bytes of the log that cannot be read: garbage, or something unknown that may hold rows."""
+
+    exit_code = 6
+
+
+class RowRefused(CdcError):
+    """One row that cannot become a record; the route's `on_error` decides what happens."""
+
+    exit_code = 6
+    reason: ClassVar[str] = "refused"
+
+
+class Unrouted(RowRefused):
+    """No route matches the row."""
+
+    reason = "unrouted"
+
+
+class TopicNotAllowed(RowRefused):
+    """A topic of our own (`<prefix>.*`), an internal one (`__*`), or one `topics.allow` leaves out."""
+
+    reason = "topic_not_allowed"
+
+
+class TopicInvalid(RowRefused):
+    """A topic name that Kafka refuses."""
+
+    reason = "topic_invalid"
+
+
+class TopicMissing(RowRefused):
+    """A topic that does not exist."""
+
+    reason = "topic_missing"
+
+
+class KeyMissing(RowRefused):
+    """The key rule finds nothing usable in the row."""
+
+    reason = "key_missing"
+
+
+class ValueInvalid(RowRefused):
+    """A value of the row that its record cannot carry, such as headers that are no object of strings."""
+
+    reason = "value_invalid"
+
+
+class RecordTooLarge(RowRefused):
+    """Larger than the topic or a request takes."""
+
+    reason = "record_too_large"
+
+
+class SinkError(CdcError):
+    """The Kafka side."""
+
+
+class KafkaUnavailable(SinkError):
+    """No broker answers."""
+
+    retryable = True
+
+
+class KafkaAccessDenied(SinkError):
+    """Kafka refused the credentials, or an operation."""
+
+
+class Doubt(SinkError):
+    """A transaction that may or may not have happened: only the checkpoint can tell."""
+
+    retryable = True
+
+
+class Refused(Doubt):
+    """The broker refused a record; the transaction was given up."""
+
+
+class Fenced(SinkError):
+    """A newer instance of this source works; this one must end."""
+
+    exit_code = 5
+
+
+class CheckpointLost(SinkError):
+    """There must have been a checkpoint, and it is gone."""
+
+    exit_code = 6
+
+
+class CheckpointUnreadable(SinkError):
+    """A checkpoint of a higher version, or one that is not ours."""
+
+    exit_code = 6
+
+
+class HangingTransaction(SinkError):
+    """A transaction without end hides what is committed in the checkpoint topic."""
+
+    exit_code = 6

@@ -1,0 +1,249 @@
+"""The nouns every room speaks, and the ports the pump is made of. No I/O, no other room.
+
+The way of the data: a `Source` reads a `Slice` of `SourceTransaction`s made of `Row`s;
+a `Router` makes `Record`s of them; a `Batch` of records and the position behind them is
+what a `Sink` commits as one Kafka transaction.
+
+Values in a row are Python's own, by column type:
+
+    NULL                                   None
+    integers, BIT, YEAR                    int
+    FLOAT, DOUBLE                          float
+    DECIMAL                                str with all digits of its scale
+    CHAR, VARCHAR, TEXT, ENUM, SET         str (decoded from the column's character set)
+    BINARY, VARBINARY, BLOB, VECTOR,
+    spatial, MariaDB UUID and INET         bytes (BINARY padded to its length)
+    DATE, TIME, DATETIME, TIMESTAMP        str, ISO 8601 with a blank between date and time and the
+                                           column's digits of fraction; TIMESTAMP in UTC; zero dates as they are
+    JSON (MySQL)                           str, JSON text
+
+A row holds only the columns somebody asked for (`TableSpec.wanted`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol, TypeAlias
+
+from cdc.position import Position
+
+Value: TypeAlias = int | float | str | bytes | None
+Header: TypeAlias = tuple[str, bytes | None]
+
+
+@dataclass(frozen=True, slots=True)
+class TableSpec:
+    """An outbox table the source shall read.
+
+    `needed` columns must be there (`ColumnMissing` else); `wanted` ones are decoded where
+    they are; None wants all.
+    """
+
+    schema: str
+    name: str
+    needed: frozenset[str] = frozenset()
+    wanted: frozenset[str] | None = None
+
+    def __str__(self) -> str:
+        return f"{self.schema}.{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a row as the log describes it.
+
+    `kind` is one of integer, float, decimal, text, binary, json, temporal. `length` is
+    the declared length in bytes where the log says so.
+    """
+
+    name: str
+    kind: str
+    length: int | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TableSchema:
+    """One form an outbox table had, with the columns its rows hold, in the table's order.
+
+    The decoder makes one per distinct definition, so identity is a good cache key.
+    """
+
+    schema: str
+    table: str
+    columns: tuple[Column, ...]
+    index: Mapping[str, int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "index", {column.name: i for i, column in enumerate(self.columns)})
+
+    def __str__(self) -> str:
+        return f"{self.schema}.{self.table}"
+
+
+class Row(NamedTuple):
+    """A committed INSERT: `values[i]` belongs to `table.columns[i]`."""
+
+    table: TableSchema
+    values: tuple[Value, ...]
+
+    def get(self, column: str) -> Value:
+        """The value of a column; KeyError where the row has no such column."""
+        return self.values[self.table.index[column]]
+
+    def as_dict(self) -> dict[str, Value]:
+        """Column names to values."""
+        return dict(zip(self.table.index, self.values, strict=True))
+
+
+@dataclass(slots=True)
+class SourceTransaction:
+    """One commit of the database that holds rows of ours.
+
+    `file` and `position` are the byte after its last event, `commit_time` the seconds in
+    that event's header, `length` its bytes in the log from its GTID event on (0: not known).
+    """
+
+    gtid: str | None
+    file: str
+    position: int
+    commit_time: int
+    length: int
+    rows: list[Row]
+
+
+@dataclass(slots=True)
+class Slice:
+    """What one read gave: finished transactions in commit order, and where the log stands behind them.
+
+    `position` is behind all of `transactions` and behind everything before it that held
+    no rows of ours; it never lies inside a transaction. `size` is the bytes of the log read.
+    """
+
+    transactions: list[SourceTransaction]
+    position: Position
+    size: int
+
+
+class Record(NamedTuple):
+    """What Kafka shall store. `timestamp` is milliseconds since 1970, None for the publish time."""
+
+    topic: str
+    partition: int | None
+    key: bytes | None
+    value: bytes | None
+    headers: list[Header]
+    timestamp: int | None
+
+
+@dataclass(slots=True)
+class Batch:
+    """What one Kafka transaction shall hold: whole source transactions' records, and the position behind them."""
+
+    position: Position
+    records: list[Record] = field(default_factory=list)
+    transactions: int = 0
+    size: int = 0
+    commit_time: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A position that was committed together with all records before it.
+
+    `extra` holds fields of the record that this version does not know; they are written again.
+    """
+
+    source: str
+    position: Position
+    cluster_id: str
+    instance: str
+    tables: tuple[str, ...] = ()
+    released: bool = False
+    committed_at: str = ""
+    snapshot: Mapping[str, Any] | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class LogEnd:
+    """Where a server's log ended when it was asked."""
+
+    file: str
+    position: int
+    gtid_set: str | None = None
+
+
+class Observer(Protocol):
+    """Is told every step by name, with its facts. Must not block and must not raise.
+
+    Steps of one source, in order: `standing_by`, `fencing`, `fenced`, `first_start`,
+    `founding`, `founded`, `opening`, `opened`, then `read`, `routed`, `refused`,
+    `beginning`, `sending`, `sent`, `committed`, and `doubt`, `disconnected`,
+    `caught_up`, `draining`, `released`. Crash tests die at each of them.
+    """
+
+    def __call__(self, step: str, /, **facts: object) -> None:
+        """Something happened."""
+
+
+class Source(Protocol):
+    """A database's log."""
+
+    async def first_position(self, start: str) -> Position:
+        """Where a first start begins: `start` is earliest or latest."""
+
+    async def open(self, position: Position) -> None:
+        """Connect, make sure it is this position's history, and begin to read behind it. Raises SourceError."""
+
+    async def read(self) -> Slice:
+        """Wait for more of the log. May be cancelled without loss. Raises SourceError."""
+
+    async def log_end(self) -> LogEnd:
+        """Where the log ends now."""
+
+    async def close(self) -> None:
+        """Let go of the server; open() may follow."""
+
+
+class Sink(Protocol):
+    """Kafka, as a place that holds records and one checkpoint."""
+
+    async def fence(self) -> Checkpoint | None:
+        """Become the only writer of this source and read the last committed checkpoint.
+
+        Waits as a standby while another instance lives. None: this is a first start, and
+        `found` must come next. Raises Fenced, CheckpointLost, HangingTransaction, KafkaUnavailable.
+        """
+
+    async def found(self, position: Position, start: str) -> None:
+        """First start: commit the genesis record and the first checkpoint together."""
+
+    async def commit(self, batch: Batch) -> None:
+        """All records of the batch and its position, or nothing. Raises Doubt: then only fence() may follow."""
+
+    async def close(self, *, release: Position | None = None) -> None:
+        """Let go. With `release`: commit a last checkpoint that says we left on purpose."""
+
+
+class Topics(Protocol):
+    """What is known of Kafka's topics without asking for one by name (which may create it)."""
+
+    def partitions(self, topic: str) -> int | None:
+        """How many partitions it had at the last refresh; None where it was not there."""
+
+    async def refresh(self) -> None:
+        """List all topics again."""
+
+
+class Router(Protocol):
+    """Rows to records."""
+
+    def route(self, row: Row) -> Record | None:
+        """The row's record; None where a rule says it is passed over. Raises RowRefused."""
+
+    def on_error(self, row: Row) -> str:
+        """The policy of the row's route: stop or skip."""
+
+
+Rows: TypeAlias = Sequence[Row]
