@@ -193,8 +193,12 @@ class Source(Protocol):
     async def first_position(self, start: str) -> Position:
         """Where a first start begins: `start` is earliest or latest."""
 
-    async def open(self, position: Position) -> None:
-        """Connect, make sure it is this position's history, and begin to read behind it. Raises SourceError."""
+    async def open(self, position: Position, *, careful: bool = False) -> None:
+        """Connect, make sure it is this position's history, and begin to read behind it. Raises SourceError.
+
+        `careful`: a slice holds at most one transaction with rows, so that all before a
+        row nobody takes can be committed.
+        """
 
     async def read(self) -> Slice:
         """Wait for more of the log. May be cancelled without loss. Raises SourceError."""

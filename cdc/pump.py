@@ -1,0 +1,278 @@
+"""The service in one page: what happens to a source from its start to its end.
+
+    fence      become the only writer and read the last committed checkpoint    (sink)
+    resume     open the log there, or found a checkpoint at a first start        (source)
+    flow       read a slice, route its rows, commit the batch; read on meanwhile
+    doubt      anything that may or may not have happened: drop all that is not
+               committed and start over with fence; only the checkpoint is believed
+    release    asked to stop: commit what was read, say we left on purpose
+
+It knows only the ports of `cdc.model`, so every step can be tried with any source and sink.
+
+Batching needs no setting: while one Kafka transaction commits, what arrives becomes the
+next one; when nothing is in flight a lone source transaction goes at once. `Limits` only
+cap. Reading stops while a batch is full, and that holds the source back down to its socket.
+
+Invariants, each relied on elsewhere:
+
+* A batch holds whole slices, so its position is behind all its records and not inside a transaction.
+* One commit at a time, in order; the position of a batch never goes back.
+* A row that is refused with `stop` ends the source *before* anything of its transaction is sent
+  and *after* all before it is committed: the slices before it at once, then the log is opened
+  again with one transaction a slice (`careful`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import re
+import time
+from collections.abc import Awaitable
+from dataclasses import dataclass
+
+from cdc.errors import CdcError, RowRefused, SourceError, TopicMissing
+from cdc.model import Batch, LogEnd, Observer, Record, Router, Row, Sink, Slice, Source, SourceTransaction, Topics
+from cdc.position import GtidSet, Position
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Caps on one Kafka transaction, and the pauses of the pump. Sizes in bytes, times in seconds.
+
+    A batch may go over its caps by one slice. They keep a transaction far below the
+    broker's transaction timeout and its largest request (facts: 32 MiB in flight).
+    """
+
+    records: int = 5_000
+    size: int = 8 * 1024 * 1024
+    idle_checkpoint: float = 5.0
+    first_pause: float = 0.2
+    longest_pause: float = 30.0
+
+
+class Pump:
+    """Moves one source's rows to Kafka until it is told to stop, is caught up, or fails for good."""
+
+    def __init__(
+        self,
+        source: Source,
+        router: Router,
+        topics: Topics,
+        sink: Sink,
+        observer: Observer,
+        *,
+        start: str,
+        until_caught_up: bool = False,
+        limits: Limits | None = None,
+    ) -> None:
+        self._source, self._router, self._topics, self._sink, self._observe = source, router, topics, sink, observer
+        self._start, self._until_caught_up, self._limits = start, until_caught_up, limits or Limits()
+        self._stopping = asyncio.Event()
+        self._careful = False
+        self._pauses = 0
+        self.read_position: Position | None = None
+        self.committed: Position | None = None
+
+    def stop(self) -> None:
+        """Ask for a clean end: what was read is committed, then run() returns."""
+        self._stopping.set()
+
+    async def run(self) -> None:
+        """Work until stopped or caught up. Raises the CdcError that ended it."""
+        while True:
+            try:
+                await self._session()
+            except CdcError as error:
+                await self._source.close()
+                if not self._starts_over(error):
+                    raise
+                pause = self._pause()
+                self._observe("doubt", error=error, pause=pause)
+                if await self._stopped_within(pause):
+                    return
+            else:
+                return
+
+    async def close(self) -> None:
+        """Let go of both ends without a release; for after an error or a cancelled run."""
+        await self._source.close()
+        await self._sink.close()
+
+    # -- start ---------------------------------------------------------------------------
+
+    async def _session(self) -> None:
+        position = await self._unless_stopped(self._resume())
+        if position is None:
+            return
+        target = await self._source.log_end() if self._until_caught_up else None
+        await self._flow(position, target)
+        await self._source.close()
+        self._observe("draining")
+        await self._sink.close(release=self.committed)
+        self._observe("released", position=self.committed)
+
+    async def _resume(self) -> Position:
+        checkpoint = await self._sink.fence()
+        if checkpoint is None:
+            self._observe("first_start", start=self._start)
+            position = await self._source.first_position(self._start)
+            await self._sink.found(position, self._start)
+        else:
+            position = checkpoint.position
+        self.read_position = self.committed = position
+        await self._source.open(position, careful=self._careful)
+        return position
+
+    async def _unless_stopped(self, work: Awaitable[Position]) -> Position | None:
+        """The work's result, or None as soon as a stop is asked for: fencing may wait for ever as a standby."""
+        task = asyncio.ensure_future(work)
+        stopping = asyncio.ensure_future(self._stopping.wait())
+        try:
+            await asyncio.wait({task, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            return task.result() if task.done() else None
+        finally:
+            await _cancel(task, stopping)
+
+    # -- flow ----------------------------------------------------------------------------
+
+    async def _flow(self, position: Position, target: LogEnd | None) -> None:
+        """Read, route and commit, one commit at a time, until stopped or the target is committed."""
+        batch = Batch(position)
+        reading: asyncio.Task[Slice] | None = None
+        committing: asyncio.Task[Position] | None = None
+        stopping = asyncio.ensure_future(self._stopping.wait())
+        refused: RowRefused | None = None
+        last_commit = time.monotonic()
+        try:
+            while True:
+                reached = target is not None and is_reached(batch.position, target)
+                ending = stopping.done() or reached or refused is not None
+                if committing is None:
+                    if self._is_due(batch, idle=time.monotonic() - last_commit, ending=ending):
+                        committing = asyncio.create_task(self._commit(batch))
+                        batch = Batch(batch.position)
+                    elif refused is not None:
+                        raise refused
+                    elif ending:
+                        self._observe("caught_up" if reached else "stopping", position=batch.position)
+                        return
+                if reading is None and not ending and self._has_room(batch):
+                    reading = asyncio.create_task(self._source.read())
+                waits = {task for task in (reading, committing) if task is not None}
+                await asyncio.wait(
+                    waits if ending else {*waits, stopping},
+                    timeout=self._limits.idle_checkpoint,
+                    return_when=asyncio.FIRST_COMPLETED,
+                )
+                if committing is not None and committing.done():
+                    task, committing = committing, None
+                    self.committed = task.result()
+                    self._pauses, last_commit = 0, time.monotonic()
+                if reading is not None and reading.done() and refused is None:
+                    done, reading = reading, None
+                    try:
+                        await self._take(done.result(), batch)
+                    except RowRefused as error:
+                        refused = error
+        except SourceError:
+            # The log failed: what is being committed is given the time it needs.
+            if committing is not None and not committing.done():
+                await asyncio.wait({committing})
+            raise
+        finally:
+            await _cancel(reading, committing, stopping)
+
+    def _is_due(self, batch: Batch, *, idle: float, ending: bool) -> bool:
+        """Records go at once; a position that moved alone goes when idle for long enough, or at the end."""
+        if batch.records:
+            return True
+        return batch.position != self.committed and (ending or idle >= self._limits.idle_checkpoint)
+
+    def _has_room(self, batch: Batch) -> bool:
+        return len(batch.records) < self._limits.records and batch.size < self._limits.size
+
+    async def _commit(self, batch: Batch) -> Position:
+        await self._sink.commit(batch)
+        return batch.position
+
+    async def _take(self, slice_: Slice, batch: Batch) -> None:
+        """Route a slice's rows into the batch. All of it or nothing: a refusal leaves the batch as it was."""
+        self._observe("read", transactions=len(slice_.transactions), size=slice_.size, position=slice_.position)
+        records: list[Record] = []
+        for transaction in slice_.transactions:
+            for row in transaction.rows:
+                record = await self._route(row, transaction)
+                if record is not None:
+                    records.append(record)
+        batch.records.extend(records)
+        batch.position = self.read_position = slice_.position
+        batch.size += slice_.size
+        if slice_.transactions:
+            batch.transactions += len(slice_.transactions)
+            batch.commit_time = slice_.transactions[-1].commit_time
+            self._observe("routed", records=len(records))
+
+    async def _route(self, row: Row, transaction: SourceTransaction) -> Record | None:
+        try:
+            try:
+                return self._router.route(row)
+            except TopicMissing:
+                # It may have been made since the topics were listed.
+                await self._topics.refresh()
+                return self._router.route(row)
+        except RowRefused as error:
+            where = f"{row.table} at {transaction.file}:{transaction.position}"
+            if self._router.on_error(row) == "skip":
+                self._observe("refused", error=error, where=where, policy="skip")
+                return None
+            refused = type(error)(f"{error} (row of {where})", hint=error.hint)
+            raise refused from error
+
+    # -- ends ----------------------------------------------------------------------------
+
+    def _starts_over(self, error: CdcError) -> bool:
+        self._careful = isinstance(error, RowRefused) and not self._careful
+        return self._careful or error.retryable
+
+    def _pause(self) -> float:
+        """Seconds before the next try: longer each time, never two instances in step."""
+        pause = min(self._limits.first_pause * 2.0**self._pauses, self._limits.longest_pause)
+        self._pauses = min(self._pauses + 1, 16)
+        spread: float = random.uniform(0.5, 1.0)  # noqa: S311 - spreads load, guards nothing
+        return pause * spread
+
+    async def _stopped_within(self, seconds: float) -> bool:
+        try:
+            await asyncio.wait_for(self._stopping.wait(), seconds)
+        except TimeoutError:
+            return False
+        return True
+
+
+def is_reached(position: Position, target: LogEnd) -> bool:
+    """Is everything before the target behind this position?
+
+    By GTID where both have a set; else by the file's number and the byte in it.
+    """
+    if (
+        target.gtid_set
+        and isinstance(position.gtid_set, GtidSet)
+        and GtidSet.parse(target.gtid_set) <= position.gtid_set
+    ):
+        return True
+    return (file_number(position.file), position.position) >= (file_number(target.file), target.position)
+
+
+def file_number(name: str) -> int:
+    """The number of a log file, `binlog.000042` is 42. Names of one server differ in nothing else."""
+    match = re.search(r"(\d+)$", name)
+    return int(match[1]) if match else 0
+
+
+async def _cancel(*tasks: asyncio.Future[object] | asyncio.Task[object] | None) -> None:
+    """End tasks and see them end; their own errors are no news any more."""
+    pending = [task for task in tasks if task is not None]
+    for task in pending:
+        task.cancel()
+    await asyncio.gather(*pending, return_exceptions=True)
