@@ -7,7 +7,7 @@ repository, so that the modules here are imported by one name (``infra.stack...`
 import sys
 from pathlib import Path
 
-if sys.version_info < (3, 11):
+if sys.version_info < (3, 11):  # noqa: UP036 - this is what tells people so
     sys.exit("infra/stack needs Python 3.11 or newer; this is " + sys.version.split(maxsplit=1)[0])
 
 sys.path[0] = str(Path(__file__).resolve().parents[2])

@@ -25,8 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         match given.command:
             case "up":
-                if given.connect or os.environ.get("CONNECT", "") not in ("", "0"):
-                    raise StackError("Kafka Connect is not part of the stack yet", "leave CONNECT=1 away")
+                _refuse_connect(asked=given.connect)
                 stack.up(_wanted(given.only))
             case "down":
                 stack.down()
@@ -56,6 +55,11 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("status", help="print how they are; exit code 1 unless all run")
     commands.add_parser("reset", help="stop them and delete their data")
     return parser
+
+
+def _refuse_connect(*, asked: bool) -> None:
+    if asked or os.environ.get("CONNECT", "") not in ("", "0"):
+        raise StackError("Kafka Connect is not part of the stack yet", "leave CONNECT=1 away")
 
 
 def _wanted(only: str | None) -> list[str]:

@@ -32,7 +32,13 @@ GRANT PROXY ON ''@'' TO root@'127.0.0.1' WITH GRANT OPTION;
 """
 # The bootstrap mode takes one statement a line. The last lines are for the accounts its scripts make.
 _MARIADB_BEFORE = "CREATE DATABASE IF NOT EXISTS mysql;\nUSE mysql;\nSET @auth_root_socket=NULL;\n"
-_MARIADB_SCRIPTS = ("system_tables", "performance_tables", "system_tables_data", "maria_add_gis_sp_bootstrap", "sys_schema")
+_MARIADB_SCRIPTS = (
+    "system_tables",
+    "performance_tables",
+    "system_tables_data",
+    "maria_add_gis_sp_bootstrap",
+    "sys_schema",
+)
 _MARIADB_AFTER = "DELETE FROM mysql.global_priv WHERE User='' OR Host NOT IN ('localhost','127.0.0.1');\n"
 
 _SERVER_OPTIONS = (

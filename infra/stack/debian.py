@@ -32,13 +32,33 @@ from infra.stack.tools import CommandError, StackError, output, require, run, tw
 # scripts only, which are not run here; it saves a third of the download, and a Perl transition
 # in sid cannot make a server uninstallable.
 _STAND_INS = (
-    "adduser debconf debianutils init-system-helpers libconfig-inifiles-perl lsb-base mariadb-common "
-    "mysql-common passwd perl perl-base"
-).split()
+    "adduser",
+    "debconf",
+    "debianutils",
+    "init-system-helpers",
+    "libconfig-inifiles-perl",
+    "lsb-base",
+    "mariadb-common",
+    "mysql-common",
+    "passwd",
+    "perl",
+    "perl-base",
+)
 _KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 _UNWANTED = ("./usr/share/doc*", "./usr/share/man", "./usr/share/locale", "./usr/share/lintian")
 # Folders of libraries that a program opens by path; the loader must not search them.
-_NOT_SEARCHED = {"gconv", "plugin", "ossl-modules", "engines-3", "sasl2", "security", "krb5", "audit", "perl", "perl-base"}
+_NOT_SEARCHED = {
+    "gconv",
+    "plugin",
+    "ossl-modules",
+    "engines-3",
+    "sasl2",
+    "security",
+    "krb5",
+    "audit",
+    "perl",
+    "perl-base",
+}
 
 
 @dataclass(frozen=True)
@@ -164,7 +184,9 @@ class _PrivateApt:
         architecture = output(["dpkg", "--print-architecture"]).strip()
         option = "target=Packages" + (f" signed-by={_KEYRING}" if _KEYRING.exists() else "")
         (self.folder / "sources.list").write_text(f"deb [{option}] {_mirror()} {self._suite} main\n")
-        (self.folder / "state" / "status").write_text("".join(_stand_in(package, architecture) for package in _STAND_INS))
+        (self.folder / "state" / "status").write_text(
+            "".join(_stand_in(package, architecture) for package in _STAND_INS)
+        )
         self._config.write_text("\n".join([*_transport(), *self._settings(architecture)]) + "\n")
 
     def _settings(self, architecture: str) -> Iterator[str]:

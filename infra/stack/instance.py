@@ -93,9 +93,7 @@ class Instance:
         self.version: str | None = None
 
     @classmethod
-    def extra(
-        cls, name: str, kind: str, *, options: Sequence[str] = (), initial: Sequence[str] = ()
-    ) -> "Instance":
+    def extra(cls, name: str, kind: str, *, options: Sequence[str] = (), initial: Sequence[str] = ()) -> "Instance":
         """Return a server of one's own under ``.stack/extra``; as a context it is started, then removed."""
         return cls(kind, Places.from_environment().extra / name, options=options, initial=initial)
 
@@ -112,7 +110,9 @@ class Instance:
         self.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.remove()
 
     @property

@@ -24,9 +24,7 @@ _POM = """<project>
 {dependencies}  </dependencies>
 </project>
 """
-_DEPENDENCY = (
-    "    <dependency><groupId>{0}</groupId><artifactId>{1}</artifactId><version>{2}</version></dependency>\n"
-)
+_DEPENDENCY = "    <dependency><groupId>{0}</groupId><artifactId>{1}</artifactId><version>{2}</version></dependency>\n"
 
 
 @dataclass(frozen=True, slots=True)

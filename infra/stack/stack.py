@@ -7,9 +7,10 @@ others, and all failures are told at the end. ``.stack/env`` names the servers t
 
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 from infra.stack.instance import Instance
 from infra.stack.kafka import java_version
@@ -77,15 +78,12 @@ class Stack:
 
     @contextmanager
     def _lock(self) -> Iterator[None]:
-        with self._board.task("waiting for another `make up` or `make down`"):
-            lock = locked(self._places.stack / "lock")
-            lock.__enter__()
-        try:
+        with ExitStack() as held:
+            with self._board.task("waiting for another `make up` or `make down`"):
+                held.enter_context(locked(self._places.stack / "lock"))
             yield
-        finally:
-            lock.__exit__(None, None, None)
 
-    def _homes(self) -> list:
+    def _homes(self) -> list[Path]:
         return sorted(memory.parent for memory in self._places.stack.glob("*/instance.json"))
 
     def _start(self, instance: Instance) -> None:
@@ -112,7 +110,7 @@ class Stack:
             ran = instance.stop()
         self._board.say(f"{instance.name}: {'stopped' if ran else 'was not running'}")
 
-    def _each(self, instances: Sequence[Instance], action) -> list[StackError]:
+    def _each(self, instances: Sequence[Instance], action: Callable[[Instance], None]) -> list[StackError]:
         failures = []
         with ThreadPoolExecutor(max_workers=max(1, len(instances))) as pool:
             for future in [pool.submit(action, instance) for instance in instances]:

@@ -1,0 +1,69 @@
+"""Fixtures that hand tests the real servers; see tests/servers.py for what can be done with them."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+
+from tests.servers import Database, Kafka, NotUpError, own_server, shared_database, shared_kafka
+
+
+def _or_fail(find: Callable[..., Any], *arguments: str) -> Any:
+    try:
+        return find(*arguments)
+    except NotUpError as error:
+        pytest.fail(str(error), pytrace=False)
+
+
+@pytest.fixture(scope="session")
+def mariadb() -> Database:
+    """The stack's MariaDB."""
+    return _or_fail(shared_database, "mariadb")
+
+
+@pytest.fixture(scope="session")
+def mysql() -> Database:
+    """The stack's MySQL."""
+    return _or_fail(shared_database, "mysql")
+
+
+@pytest.fixture(scope="session", params=["mariadb", "mysql"])
+def server(request: pytest.FixtureRequest) -> Database:
+    """Both databases, one after the other."""
+    return request.getfixturevalue(request.param)
+
+
+@pytest.fixture(scope="session")
+def kafka() -> Kafka:
+    """The stack's Kafka."""
+    return _or_fail(shared_kafka)
+
+
+@pytest.fixture
+def schema(server: Database) -> Iterator[str]:
+    """An empty schema on ``server`` for this test alone."""
+    with server.fresh_schema() as name:
+        yield name
+
+
+@pytest.fixture
+def new_topic(kafka: Kafka) -> Iterator[Callable[..., str]]:
+    """Make topics for this test alone: ``new_topic(partitions=3, configs={...})`` returns the name."""
+    with ExitStack() as topics:
+        yield lambda hint="t", partitions=1, configs=None: topics.enter_context(
+            kafka.fresh_topic(hint, partitions, configs)
+        )
+
+
+@pytest.fixture
+def start_server() -> Iterator[Callable[..., Database | Kafka]]:
+    """Start servers for this test alone: ``start_server("mariadb", options=["--binlog-format=STATEMENT"])``."""
+    with ExitStack() as servers:
+
+        def start(kind: str, **settings: Any) -> Database | Kafka:
+            server = own_server(kind, **settings)
+            servers.callback(server.instance.remove)
+            return server
+
+        yield start
