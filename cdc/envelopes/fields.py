@@ -1,0 +1,107 @@
+"""Column values as the texts and bytes that envelopes are made of.
+
+All of them raise ValueInvalid for what a record cannot carry; none re-encodes a payload.
+Order and names of the row's own headers: byte order of names (Python's order of text is
+that of its UTF-8 bytes), after ours; names of ours are dropped and counted, because a
+consumer must be able to trust them. They are the names that the write library refuses,
+those of all envelopes, so that a change of the route never changes what a row may say.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping
+
+import orjson
+
+from cdc.errors import ValueInvalid
+from cdc.model import Header, TableSchema, Value
+from cdc.outbox.row import RESERVED_HEADERS
+
+_TIME = re.compile(r"(\d{4}-\d\d-\d\d)[ T](\d\d:\d\d:\d\d)(?:\.(\d{1,6}))?Z?")
+_MICROSECONDS = 26
+_UUID = 16
+_HEADERS_HINT = "The headers column holds a JSON object whose names and values are text."
+
+
+def column(table: TableSchema, columns: Mapping[str, str], role: str) -> int | None:
+    """Where the column of a role is; None where the layout or the table has none."""
+    return table.index.get(columns.get(role, ""))
+
+
+def event_id(value: Value) -> bytes:
+    """An id as text: BINARY(16) as a dashed UUID (padded: trailing zeros may be cut), text and integers as they are."""
+    if isinstance(value, bytes):
+        if len(value) > _UUID:
+            return value.hex().encode()
+        h = value.hex() if len(value) == _UUID else value.ljust(_UUID, b"\0").hex()
+        return f"{h[:8]}-{h[8:12]}-{h[12:16]}-{h[16:20]}-{h[20:]}".encode()
+    return text(value, "event id")
+
+
+def text(value: Value, what: str) -> bytes:
+    """Text as UTF-8; bytes must already be it."""
+    if isinstance(value, str):
+        return value.encode()
+    if isinstance(value, int):
+        return b"%d" % value
+    if isinstance(value, bytes):
+        return value
+    is_what = "NULL" if value is None else f"a {type(value).__name__}"
+    raise ValueInvalid(f"the {what} is {is_what}", hint="Correct the row's writer, or the table's `columns`.")
+
+
+def instant(value: Value) -> bytes:
+    """A DATETIME or TIMESTAMP text as RFC 3339, UTC, with microseconds."""
+    if isinstance(value, str):
+        match = _TIME.fullmatch(value)
+        if match and not value.startswith("0000") and "-00" not in match[1]:
+            if len(value) == _MICROSECONDS and value[10] == " ":
+                return f"{value[:10]}T{value[11:]}Z".encode()
+            return f"{match[1]}T{match[2]}.{(match[3] or '').ljust(6, '0')}Z".encode()
+    raise ValueInvalid(
+        f"the row's time is not a point in time: {str(value)[:40]!r}",
+        hint="Correct the row's writer, or map a DATETIME or TIMESTAMP column to the role `timestamp`.",
+    )
+
+
+def payload(value: Value) -> bytes | None:
+    """The record's value: bytes as they are, text as UTF-8, NULL a tombstone."""
+    if value is None or isinstance(value, bytes):
+        return value
+    if isinstance(value, str):
+        return value.encode()
+    raise ValueInvalid(
+        f"the payload column holds a {type(value).__name__}, and a payload is text, JSON or bytes",
+        hint="Map another column to the role `payload`.",
+    )
+
+
+def row_headers(at: int, dropped: Counter[str]) -> Callable[[tuple[Value, ...]], list[Header]]:
+    """A function from a row's values to the row's own headers, those that bear a name of ours left out."""
+
+    def headers(values: tuple[Value, ...]) -> list[Header]:
+        value = values[at]
+        if value is None:
+            return []
+        try:
+            found = orjson.loads(value)  # type: ignore[arg-type]
+        except orjson.JSONDecodeError as error:
+            raise ValueInvalid(f"the row's headers are not JSON: {error}", hint=_HEADERS_HINT) from error
+        if found is None:
+            return []  # what SQLAlchemy's JSON type makes of None
+        if not isinstance(found, dict):
+            raise ValueInvalid("the row's headers are not a JSON object", hint=_HEADERS_HINT)
+        out: list[Header] = []
+        for name in sorted(found):
+            text = found[name]
+            if not isinstance(text, str):
+                raise ValueInvalid(f"the row's header {name[:80]!r} is not text", hint=_HEADERS_HINT)
+            if name in RESERVED_HEADERS:
+                dropped[name] += 1
+            else:
+                out.append((name, text.encode()))
+        return out
+
+    return headers
