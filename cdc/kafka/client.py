@@ -1,0 +1,271 @@
+"""How we reach Kafka: address and security, aiokafka's objects with our settings, their bounded end, their errors.
+
+What one must know to change it (aiokafka 0.14, private names are used here and tested):
+
+* aiokafka asks for metadata of a topic by name with auto-creation allowed, which makes
+  the topic on a broker with `auto.create.topics.enable`. `lists_only` makes a client
+  list all topics instead, always: no producer or consumer of ours can create one.
+* `producer.stop()` flushes first, so it waits until the broker is back. `cut` ends a
+  producer within seconds whatever its state; what it still had to send is lost, and
+  fenced by the next producer's epoch.
+* A wrong password, a missing CA, plain text on a TLS port and a dead broker all give the
+  same KafkaConnectionError. `explain` connects once more by itself to learn which it is.
+* After a commit the coordinator is busy for some milliseconds and refuses the next
+  transaction's first partition; aiokafka then sleeps `sender.BACKOFF_OVERRIDE`, 20 ms.
+  It is a plain retry of an idempotent request: 2 ms makes lone transactions twice as fast.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Coroutine
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka import errors as kafka_errors
+from aiokafka.client import AIOKafkaClient
+from aiokafka.conn import collect_hosts, create_conn
+from aiokafka.producer import sender
+from aiokafka.record import default_records
+
+from cdc.errors import CdcError, ConfigError, Doubt, KafkaAccessDenied, KafkaUnavailable, SinkError
+
+sender.BACKOFF_OVERRIDE = 0.002
+
+BATCH_BYTES = 512 << 10
+"""Of one partition's batch: well under the broker's default `max.message.bytes`."""
+RETRY_BACKOFF_MS = 50
+PROBE_TIMEOUT = 3.0
+CUT_TIMEOUT = 1.0
+
+FOREIGN = (kafka_errors.KafkaError, kafka_errors.IllegalOperation, OSError, TimeoutError, AssertionError)
+"""What aiokafka raises: its own errors, the socket's, and failed assertions in states it did not foresee."""
+
+_DENIED = (
+    kafka_errors.TopicAuthorizationFailedError,
+    kafka_errors.GroupAuthorizationFailedError,
+    kafka_errors.ClusterAuthorizationFailedError,
+    kafka_errors.TransactionalIdAuthorizationFailed,
+)
+_BAD_CREDENTIALS = (
+    kafka_errors.SaslAuthenticationFailed,
+    kafka_errors.AuthenticationFailedError,
+    kafka_errors.UnsupportedSaslMechanismError,
+    kafka_errors.IllegalSaslStateError,
+    kafka_errors.AuthenticationMethodNotSupported,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class KafkaAddress:
+    """Where Kafka is and how to get in. `ca`, `cert` and `key` are paths of PEM files."""
+
+    bootstrap_servers: tuple[str, ...]
+    protocol: str = "PLAINTEXT"
+    mechanism: str | None = None
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    ca: str | None = None
+    cert: str | None = None
+    key: str | None = None
+
+    def __str__(self) -> str:
+        return ",".join(self.bootstrap_servers)
+
+    def options(self) -> dict[str, Any]:
+        """The arguments that every object of aiokafka takes."""
+        options: dict[str, Any] = {
+            "bootstrap_servers": list(self.bootstrap_servers),
+            "security_protocol": self.protocol,
+            "ssl_context": self._ssl_context(),
+        }
+        if self.protocol.startswith("SASL"):
+            options |= {
+                "sasl_mechanism": self.mechanism or "PLAIN",
+                "sasl_plain_username": self.username,
+                "sasl_plain_password": self.password,
+            }
+        return options
+
+    def _ssl_context(self) -> ssl.SSLContext | None:
+        if not self.protocol.endswith("SSL"):
+            return None
+        try:
+            context = ssl.create_default_context(cafile=self.ca)
+            if self.cert:
+                context.load_cert_chain(self.cert, self.key)
+        except (OSError, ssl.SSLError) as error:
+            files = ", ".join(filter(None, (self.ca, self.cert, self.key)))
+            raise ConfigError(
+                f"TLS files for Kafka cannot be used ({files}): {error}",
+                hint="ca, cert and key under kafka.security are paths of PEM files that this process may read",
+            ) from error
+        return context
+
+
+def accelerated() -> bool:
+    """Is aiokafka's C extension in use? Without it building records costs several times the CPU."""
+    return bool(default_records.DefaultRecordBatchBuilder.__module__.endswith("_crecords.default_records"))
+
+
+def lists_only(client: AIOKafkaClient) -> AIOKafkaClient:
+    """Make a client ask for all topics where it would ask for some by name: that cannot create one."""
+    update = client._metadata_update  # noqa: SLF001
+
+    async def update_all(cluster: Any, _topics: Any) -> Any:
+        return await update(cluster, None)
+
+    client._metadata_update = update_all  # noqa: SLF001
+    return client
+
+
+def make_client(address: KafkaAddress, timeout: float) -> AIOKafkaClient:
+    """A bare client, not connected yet."""
+    return lists_only(
+        AIOKafkaClient(request_timeout_ms=int(timeout * 1000), retry_backoff_ms=RETRY_BACKOFF_MS, **address.options())
+    )
+
+
+def make_producer(address: KafkaAddress, timeout: float, **options: Any) -> AIOKafkaProducer:
+    """A producer, not started yet."""
+    producer = AIOKafkaProducer(
+        request_timeout_ms=int(timeout * 1000),
+        retry_backoff_ms=RETRY_BACKOFF_MS,
+        max_batch_size=BATCH_BYTES,
+        linger_ms=0,
+        **options,
+        **address.options(),
+    )
+    lists_only(producer.client)
+    return producer
+
+
+def make_consumer(address: KafkaAddress, timeout: float, *, committed: bool) -> AIOKafkaConsumer:
+    """A consumer without a group, not started yet; it must poll before it is stopped (0.14)."""
+    consumer = AIOKafkaConsumer(
+        request_timeout_ms=int(timeout * 1000),
+        retry_backoff_ms=RETRY_BACKOFF_MS,
+        isolation_level="read_committed" if committed else "read_uncommitted",
+        auto_offset_reset="none",
+        enable_auto_commit=False,
+        group_id=None,
+        fetch_max_wait_ms=100,
+        **address.options(),
+    )
+    lists_only(consumer._client)  # noqa: SLF001
+    return consumer
+
+
+async def _bounded(end: Coroutine[Any, Any, Any]) -> None:
+    """Await the end of something we let go of. Its failure changes nothing for us; a cancellation of ours does."""
+    task = asyncio.ensure_future(end)
+    try:
+        done, _ = await asyncio.wait([task], timeout=CUT_TIMEOUT)
+    except asyncio.CancelledError:
+        task.cancel()
+        raise
+    if not done:
+        task.cancel()
+        await asyncio.wait([task], timeout=CUT_TIMEOUT)
+    elif not task.cancelled():
+        task.exception()
+
+
+async def _no_connection(*_: Any, **__: Any) -> None:
+    """Stands in for a client's way to new connections once it is being cut off."""
+
+
+async def close_client(client: AIOKafkaClient) -> None:
+    """Close a client within a second or two."""
+    lock = client._get_conn_lock  # noqa: SLF001
+    client._get_conn = _no_connection  # noqa: SLF001  # nothing may connect behind our back
+    try:
+        async with asyncio.timeout(CUT_TIMEOUT), lock:
+            pass  # a connection that is just being made is in the client's books now
+    except TimeoutError:
+        pass  # it hangs; its own request timeout ends it
+    await _bounded(client.close())
+
+
+async def cut(producer: AIOKafkaProducer) -> None:
+    """End a producer in bounded time, whatever its state. It flushes nothing.
+
+    The first cancel of the sender's task only starts an orderly end that may wait for
+    ever; the second ends that.
+    """
+    producer._closed = True  # noqa: SLF001  # as its stop() does first
+    task = producer._sender.sender_task  # noqa: SLF001
+    for _ in range(2):
+        if task is not None and not task.done():
+            task.cancel()
+            await asyncio.wait([task], timeout=CUT_TIMEOUT / 4)
+    await close_client(producer.client)
+
+
+async def stop_consumer(consumer: AIOKafkaConsumer) -> None:
+    """End a consumer in bounded time."""
+    await _bounded(consumer.stop())
+
+
+async def explain(address: KafkaAddress, error: BaseException, doing: str) -> SinkError:
+    """Our error for one of aiokafka's. Where it only says that no broker could be used, find out why."""
+    if isinstance(error, SinkError):
+        return error
+    if isinstance(error, _DENIED):
+        return KafkaAccessDenied(
+            f"{doing}: Kafka refused it: {error!r}",
+            hint="the user needs Describe, Read and Write on topics and transactional id, and Create for our own",
+        )
+    if isinstance(error, kafka_errors.IncompatibleBrokerVersion):
+        return SinkError(f"{doing}: the broker is too old: {error}", hint="Kafka 3.0 or newer is needed")
+    trouble = [await _probe(address, host, port) for host, port, _ in collect_hosts(list(address.bootstrap_servers))]
+    for found in trouble:
+        if isinstance(found, KafkaAccessDenied):
+            return found
+    if None in trouble:  # somebody answers: it is not the way to Kafka
+        return Doubt(f"{doing}: {error!r}", hint="this is tried again; if it stays, see the broker's log")
+    return next(found for found in trouble if found is not None)
+
+
+async def _probe(address: KafkaAddress, host: str, port: int) -> KafkaAccessDenied | KafkaUnavailable | None:
+    """Connect to one server and say what stands in the way; None if nothing does."""
+    options = address.options()
+    del options["bootstrap_servers"]
+    where = f"Kafka at {host}:{port}"
+    try:
+        async with asyncio.timeout(PROBE_TIMEOUT):
+            connection = await create_conn(host, port, request_timeout_ms=int(PROBE_TIMEOUT * 1000), **options)
+        connection.close()
+    except _BAD_CREDENTIALS as error:
+        return KafkaAccessDenied(
+            f"{where} refuses user {address.username!r} with {address.mechanism or 'PLAIN'}: {error}",
+            hint="check kafka.security: mechanism, username and password",
+        )
+    except ssl.SSLCertVerificationError as error:
+        return KafkaAccessDenied(
+            f"{where}: its certificate is not trusted: {error.verify_message}",
+            hint="kafka.security.ca must name the CA that signed the broker's certificate; the name must be in it",
+        )
+    except ssl.SSLError as error:
+        return KafkaUnavailable(
+            f"{where} does not speak TLS with us: {error.reason or error}",
+            hint=f"kafka.security.protocol is {address.protocol}: a plain listener, or no client certificate?",
+        )
+    except (*FOREIGN, CdcError, EOFError) as error:
+        return KafkaUnavailable(f"{where} does not answer: {_words(error)}", hint=_unreachable_hint(address))
+    return None
+
+
+def _words(error: BaseException) -> str:
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    return str(error) or type(error).__name__
+
+
+def _unreachable_hint(address: KafkaAddress) -> str:
+    return (
+        f"is a broker running, and is kafka.bootstrap_servers ({address}) right? "
+        f"A listener with TLS or SASL closes a {address.protocol} connection at once: see kafka.security"
+    )

@@ -1,0 +1,407 @@
+"""The sink: batches and the position behind them in one Kafka transaction, exactly once.
+
+    fence()  -> Checkpoint   resume there                 any state -> ready
+             -> None         a first start: found()       any state -> to be founded
+    found()                  genesis and first checkpoint             -> ready
+    commit() -> done         all records and the position are there   ready -> ready
+             -> Doubt        all or nothing, nobody knows             ready -> nothing but fence() helps
+    close()                  with `release`: a last checkpoint that says goodbye
+
+The rules, each of them paid for (measured on Kafka 4.1 and 4.3, aiokafka 0.14):
+
+* After any doubt - an error, a deadline, a refusal, a cancellation - the producer is thrown
+  away. Never abort, retry or reuse it. The next fence() starts one with the same
+  transactional id, which ends what the old one had open, and reads what was committed.
+* Every future of every batch is awaited before commit: a refused batch does not fail the
+  transaction, commit_transaction() would return normally without it.
+* Every call has a deadline of ours: with a transactional id aiokafka retries for ever.
+* Once fenced, aiokafka's later calls give IllegalOperation or AssertionError; the reason is
+  the exception of its sender task.
+* Fenced by a newer instance and timed out by the coordinator look the same: `standby` tells.
+* Sequence numbers wrap at 2**31 in a way the broker refuses while commit still succeeds, so
+  a producer is retired long before.
+
+Observer steps are called exactly between the steps; crash tests die there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+from aiokafka import AIOKafkaProducer
+from aiokafka import errors as kafka_errors
+
+from cdc.errors import Doubt, Fenced, KafkaAccessDenied, Refused, SinkError
+from cdc.kafka import first_start as first
+from cdc.kafka.batches import Parcel, Spread, pack
+from cdc.kafka.checkpoints import Names, decode, encode, encode_genesis, read_settled
+from cdc.kafka.client import FOREIGN, KafkaAddress, accelerated, cut, explain, make_producer
+from cdc.kafka.cluster import Cluster
+from cdc.kafka.heartbeat import Heartbeat
+from cdc.kafka.standby import Glance, glance, name_of, stand_by
+from cdc.model import Batch, Checkpoint, Observer, Record
+from cdc.position import Position
+
+RETIRE_AFTER = 1_000_000_000
+"""Records of one producer."""
+IN_FLIGHT_BYTES = 32 << 20
+"""One produce request holds a batch per partition; over the broker's 100 MiB it is retried for ever."""
+_HANGING_MARGIN = 10.0
+_NEWER_LOOKS = (0.0, 0.5, 1.5)
+"""Seconds before each look for a newer instance: it may not have given a sign of life yet."""
+
+_log = logging.getLogger(__name__)
+_FENCED = (kafka_errors.ProducerFenced, kafka_errors.InvalidProducerEpoch)
+_REFUSALS = (
+    kafka_errors.MessageSizeTooLargeError,
+    kafka_errors.RecordListTooLargeError,
+    kafka_errors.InvalidTimestampError,
+    kafka_errors.InvalidTopicError,
+    kafka_errors.TopicAuthorizationFailedError,
+    kafka_errors.UnknownTopicOrPartitionError,
+)
+
+
+class KafkaSink:
+    """One source's way into Kafka. Not for concurrent calls."""
+
+    def __init__(
+        self,
+        address: KafkaAddress,
+        source: str,
+        *,
+        instance_name: str,
+        tables: tuple[str, ...],
+        observer: Observer,
+        prefix: str = "cdc",
+        first_start: bool = False,
+        take_over: bool = False,
+        create_topics: bool = True,
+        replication_factor: int | None = None,
+        takeover_after: float = 15.0,
+        heartbeat_every: float = 5.0,
+        deadline: float = 30.0,
+        fence_deadline: float = 120.0,
+        transaction_timeout: float = 60.0,
+        compression: str | None = None,
+    ) -> None:
+        self.instance = f"{instance_name}#{secrets.token_hex(4)}"
+        self.names = Names(prefix, source)
+        self._address, self._tables, self._say = address, tables, observer
+        self._first_start, self._take_over = first_start, take_over
+        self._create_topics, self._replication_factor = create_topics, replication_factor
+        self._takeover_after, self._deadline, self._fence_deadline = takeover_after, deadline, fence_deadline
+        self._transaction_timeout, self._compression = transaction_timeout, compression
+        self._cluster = Cluster(address, timeout=deadline / 3)
+        self._heartbeat = Heartbeat(address, self.names, self.instance, heartbeat_every)
+        self._spread = Spread()
+        self._producer: AIOKafkaProducer | None = None
+        self._epoch: tuple[int, int] | None = None  # of our last producer; None: never fenced
+        self._read_to = 0  # where the topic ended when we had fenced
+        self._wrote = False  # have we committed since we became the writer?
+        self._was_fenced = False
+        self._founding = False
+        self._written = 0
+        self._last: Checkpoint | None = None  # what must be carried on: snapshot, unknown fields
+        if not accelerated():
+            _log.warning("aiokafka's C extension is not in use: building records costs several times the CPU")
+
+    # -- fence ------------------------------------------------------------------------------
+
+    async def fence(self) -> Checkpoint | None:
+        """Become the only writer and read the last committed checkpoint; None: a first start, found() must come.
+
+        Stands by while another instance lives. Raises Fenced, CheckpointLost, CheckpointUnreadable,
+        HangingTransaction, KafkaUnavailable, KafkaAccessDenied.
+        """
+        await self._discard()
+        try:
+            reason = await self._look_around()
+            return await self._become_writer(reason)
+        except BaseException as error:
+            await self._heartbeat.stop()
+            await self._discard()
+            if isinstance(error, FOREIGN):
+                raise await explain(self._address, error, f"fencing source {self.names.source}") from error
+            raise
+
+    async def _look_around(self) -> str | None:
+        """All that comes before the new producer. Returns why this is a first start, if it is known already."""
+        names, cluster = self.names, self._cluster
+        topics = await cluster.topics()
+        if names.topic not in topics:
+            reason = "no checkpoint topic, and Kafka does not know the transactional id"
+            if await cluster.knows(names.transactional_id):
+                why = f"it does not exist, but Kafka knows transactional id {names.transactional_id}"
+                reason = self._overruled(why)
+            await first.make_topic(
+                cluster, names, allowed=self._create_topics, replication_factor=self._replication_factor
+            )
+            topics = await cluster.topics()
+            await first.check_settings(cluster, names, topics[names.topic])
+            if (await glance(cluster, names)).end == 0:
+                return reason
+        await first.check_settings(cluster, names, topics[names.topic])
+        seen = await glance(cluster, names)
+        if self._epoch is not None:
+            seen = await self._give_way(seen, self._epoch)
+        elif self._take_over:
+            return None
+        if self._epoch is None:
+            await stand_by(
+                cluster,
+                names,
+                seen,
+                name=name_of(self.instance),
+                takeover_after=self._takeover_after,
+                say=lambda holder: self._say("standing_by", instance=holder, topic=names.topic),
+            )
+        self._heartbeat.founded = seen.checkpoint is not None
+        return None
+
+    async def _give_way(self, seen: Glance, epoch: tuple[int, int]) -> Glance:
+        """After a doubt: end if a newer instance works. One that had not committed anything yet stands by instead."""
+        for pause in _NEWER_LOOKS if self._was_fenced else _NEWER_LOOKS[:1]:
+            if pause:
+                await asyncio.sleep(pause)
+                seen = await glance(self._cluster, self.names)
+            newer = seen.newer_than(self.instance, epoch, self._read_to)
+            if newer is None:
+                continue
+            await self._heartbeat.stop()
+            if self._wrote or name_of(newer) == name_of(self.instance):
+                raise Fenced(
+                    f"source {self.names.source} was taken over by instance {newer}; this one ({self.instance}) ends",
+                    hint="nothing is lost: the other instance goes on. Start this one again as a standby, "
+                    "under another --instance name",
+                )
+            self._epoch = None
+            break
+        return seen
+
+    def _overruled(self, why: str) -> str:
+        """What was lost, where --first-start says to go on; CheckpointLost where it does not."""
+        if not self._first_start:
+            raise first.lost(self.names, why)
+        return f"--first-start, although the checkpoint is gone: {why}"
+
+    async def _become_writer(self, reason: str | None) -> Checkpoint | None:
+        """Start the producer, then read; in this order."""
+        names = self.names
+        self._say("fencing", instance=self.instance, transactional_id=names.transactional_id)
+        producer = self._producer = make_producer(
+            self._address,
+            self._deadline / 3,
+            transactional_id=names.transactional_id,
+            transaction_timeout_ms=int(self._transaction_timeout * 1000),
+            compression_type=self._compression,
+        )
+        async with asyncio.timeout(self._fence_deadline):
+            # returns when an older producer is fenced and the markers of its transaction are written
+            await producer.start()
+        manager = producer._txn_manager  # noqa: SLF001
+        self._epoch = (manager.producer_id, manager.producer_epoch)
+        self._written, self._wrote, self._was_fenced = 0, False, False
+        self._heartbeat.start(self._epoch)
+        reading = await read_settled(self._cluster, names, patience=self._transaction_timeout + _HANGING_MARGIN)
+        self._read_to = reading.end
+        await producer.client.force_metadata_update()
+        record = reading.get(names.checkpoint_key)
+        if record is not None and record.value is not None:
+            self._last = decode(record.value, names, self._cluster.id)
+            self._heartbeat.founded, self._founding, self._first_start = True, False, False
+            self._say("fenced", instance=self.instance, position=str(self._last.position), before=self._last.instance)
+            return self._last
+        why = first.why_lost(reading, names)
+        if why is not None:
+            reason = self._overruled(why)
+        self._last, self._founding = None, True
+        self._say("fenced", instance=self.instance, position=None)
+        self._say("first_start", topic=names.topic, reason=reason or "the checkpoint topic is empty")
+        return None
+
+    # -- write ------------------------------------------------------------------------------
+
+    async def found(self, position: Position, start: str) -> None:
+        """First start: commit genesis and first checkpoint together, as the first transaction of this source."""
+        if not self._founding:
+            raise Doubt("found() without a first start", hint="fence() must say None first")
+        self._say("founding", position=str(position), start=start)
+        names = self.names
+        value = encode_genesis(names.source, self._cluster.id, start)
+        genesis = Record(names.topic, 0, names.genesis_key, value, [], None)
+        async with self._transaction("the genesis of this source") as producer:
+            await self._write(producer, [genesis, self._checkpoint(position)])
+        self._founding, self._first_start, self._heartbeat.founded = False, False, True
+        self._say("founded", position=str(position))
+
+    async def commit(self, batch: Batch) -> None:
+        """All records of the batch and its position, or nothing. Raises Doubt: then only fence() may follow."""
+        if self._founding:
+            await self._discard()
+            raise Doubt("commit() before found()", hint="a first start must be founded first")
+        count = len(batch.records)
+        self._say("beginning", records=count, position=str(batch.position))
+        async with self._transaction(f"{count} records up to {batch.position}") as producer:
+            self._say("sending", records=count)
+            await self._write(producer, [*batch.records, self._checkpoint(batch.position)])
+            self._say("sent", records=count)
+        self._written += count + 1
+        self._say("committed", records=count, transactions=batch.transactions, position=str(batch.position))
+
+    def _checkpoint(self, position: Position, *, released: bool = False) -> Record:
+        last, names = self._last, self.names
+        checkpoint = Checkpoint(
+            source=names.source,
+            position=position,
+            cluster_id=self._cluster.id,
+            instance=self.instance,
+            tables=self._tables,
+            released=released,
+            snapshot=last.snapshot if last else None,
+            extra=last.extra if last else {},
+        )
+        return Record(names.topic, 0, names.checkpoint_key, encode(checkpoint), [], None)
+
+    @asynccontextmanager
+    async def _transaction(self, what: str) -> AsyncIterator[AIOKafkaProducer]:
+        """Begin, and commit when the block ends. Whatever goes wrong costs the producer and is a doubt."""
+        producer = self._producer
+        if producer is None:
+            raise Doubt(f"no producer for {what}", hint="fence() must come first")
+        if self._written > RETIRE_AFTER:
+            await self._discard()
+            raise Doubt("the producer has reached its age and is replaced", hint="nothing to do: this is planned")
+        try:
+            async with asyncio.timeout(self._deadline):
+                await producer.begin_transaction()
+                yield producer
+                await producer.commit_transaction()
+                self._wrote = True
+        except BaseException as error:
+            reason = _reason(producer, error)
+            await self._discard()
+            self._was_fenced = isinstance(reason, _FENCED)
+            if isinstance(reason, SinkError):
+                self._say("doubt", error=reason)
+                raise
+            if not isinstance(reason, FOREIGN):
+                raise
+            doubt = self._doubt(what, reason)
+            self._say("doubt", error=doubt)
+            raise doubt from error
+
+    async def _write(self, producer: AIOKafkaProducer, records: Sequence[Record]) -> None:
+        """Send all and wait until the broker has all. Raises Refused for a batch that it does not take."""
+        chosen = self._spread.turn(records, lambda topic: len(_partitions(producer, topic)))
+        waits: list[asyncio.Future[Any]] = []
+        parcels = pack(records, producer.create_batch, chosen)
+        sent, size = 0, 0
+        for parcel in parcels:
+            if size and size + parcel.size > IN_FLIGHT_BYTES:
+                await _all_taken(parcels[sent : sent + len(waits)], waits)
+                sent, size, waits = sent + len(waits), 0, []
+            known = _partitions(producer, parcel.topic)
+            if parcel.partition not in known:
+                known = await self._missing(producer, parcel)
+            # no await may come between the look above and this call: it asks for unknown topics by name
+            taken = await producer.send_batch(parcel.builder, parcel.topic, partition=parcel.partition)
+            taken.add_done_callback(_seen)
+            waits.append(taken)
+            size += parcel.size
+        await _all_taken(parcels[sent:], waits)
+
+    async def _missing(self, producer: AIOKafkaProducer, parcel: Parcel) -> set[int]:
+        """List topics again, for a topic or partition that is younger than the last listing. Raises Refused."""
+        await producer.client.force_metadata_update()
+        known = _partitions(producer, parcel.topic)
+        if parcel.partition not in known:
+            what = f"has no partition {parcel.partition}" if known else "does not exist"
+            raise Refused(f"topic {parcel.topic} {what}", hint="create it, or change the route that leads there")
+        return known
+
+    def _doubt(self, what: str, reason: BaseException) -> SinkError:
+        if isinstance(reason, kafka_errors.TransactionalIdAuthorizationFailed):
+            return KafkaAccessDenied(
+                f"Kafka does not let us use transactional id {self.names.transactional_id}",
+                hint="the user needs Write and Describe on this transactional id",
+            )
+        if isinstance(reason, _FENCED):
+            why = "a newer producer has fenced us, or the transaction timed out"
+        elif isinstance(reason, TimeoutError):
+            why = f"no answer within {self._deadline:.0f} s"
+        else:
+            why = repr(reason)
+        return Doubt(
+            f"a Kafka transaction ({what}) may or may not have happened: {why}",
+            hint="nothing to do: the checkpoint is read again and tells",
+        )
+
+    # -- end --------------------------------------------------------------------------------
+
+    async def close(self, *, release: Position | None = None) -> None:
+        """Let go of everything. With `release`, commit a last checkpoint that lets a standby start at once.
+
+        Does not raise a SinkError: a goodbye that fails is told the observer (`doubt`) and only
+        makes a standby wait for our silence.
+        """
+        try:
+            await self._heartbeat.stop()
+            if release is not None and self._producer is not None and not self._founding:
+                async with self._transaction("the last checkpoint") as producer:
+                    await self._write(producer, [self._checkpoint(release, released=True)])
+                self._say("released", position=str(release))
+        except SinkError:
+            pass  # the observer was told
+        finally:
+            await self._heartbeat.stop()
+            await self._discard()
+            await self._cluster.close()
+
+    async def _discard(self) -> None:
+        """Throw the producer away."""
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            await cut(producer)
+
+
+def _partitions(producer: AIOKafkaProducer, topic: str) -> set[int]:
+    """The partitions that the last listing showed."""
+    return producer.client.cluster.partitions_for_topic(topic) or set()
+
+
+def _seen(taken: asyncio.Future[Any]) -> None:
+    """Look at a batch's fate, so that asyncio does not complain where another one's ended the wait."""
+    if not taken.cancelled():
+        taken.exception()
+
+
+async def _all_taken(parcels: Sequence[Parcel], waits: Sequence[asyncio.Future[Any]]) -> None:
+    """Wait for all batches. A fenced producer is the reason of everything else; else the first refusal counts."""
+    results = await asyncio.gather(*waits, return_exceptions=True)
+    failed = [(p, e) for p, e in zip(parcels, results, strict=True) if isinstance(e, BaseException)]
+    for _, error in failed:
+        if isinstance(error, _FENCED):
+            raise error
+    for parcel, error in failed:
+        if isinstance(error, _REFUSALS):
+            raise Refused(
+                f"Kafka refuses {parcel.builder.record_count()} records for {parcel.topic}, "
+                f"partition {parcel.partition}: {error!r}",
+                hint="compare the topic's settings (max.message.bytes, message.timestamp.*) and the user's rights",
+            ) from error
+    for _, error in failed:
+        raise error
+
+
+def _reason(producer: AIOKafkaProducer, error: BaseException) -> BaseException:
+    """The true reason: once fenced, aiokafka's later calls only say that they are not possible."""
+    task = producer._sender.sender_task  # noqa: SLF001
+    if isinstance(error, Exception) and task is not None and task.done() and not task.cancelled():
+        return task.exception() or error
+    return error

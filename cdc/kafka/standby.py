@@ -1,0 +1,154 @@
+"""Who works on a source, and waiting while another does.
+
+With "the newest wins" two supervised instances would fence each other for ever. So one
+that starts looks first:
+
+* the last checkpoint was released, or its writer (where there is none: the last sign of
+  life) has our own name: it is a predecessor; fence at once.
+* it has another name: stand by while its signs of life come, and take over when there was
+  none for `takeover_after`. Time counts only while we can read the topic to its end, so an
+  outage of Kafka, or of ourselves, makes nobody take over.
+
+One that was fenced asks the other question: is there anybody newer, or did only our own
+transaction time out? Kafka gives the same error for both. Newer is a checkpoint of another
+instance after the end of what we had read, or a sign of life with a higher epoch.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from aiokafka import AIOKafkaConsumer
+from aiokafka.structs import TopicPartition
+
+from cdc.kafka.checkpoints import Alive, Names, decode, read
+from cdc.kafka.client import FOREIGN, make_consumer, stop_consumer
+from cdc.kafka.cluster import Cluster
+from cdc.model import Checkpoint
+
+_POLL = 0.5
+_TURNS = 50
+_LONGEST_STEP = 2.0
+"""Seconds that one look may add to the silence: more means that we were frozen ourselves."""
+
+
+@dataclass(frozen=True, slots=True)
+class Glance:
+    """The topic as it is before fencing: the last committed checkpoint and the last sign of life."""
+
+    checkpoint: Checkpoint | None
+    offset: int
+    alive: Alive | None
+    end: int
+
+    @property
+    def holder(self) -> str | None:
+        """The instance that works, or worked last, unless it said goodbye."""
+        if self.checkpoint is None:
+            return self.alive.instance if self.alive else None
+        if self.checkpoint.released:
+            return None
+        return self.checkpoint.instance
+
+    def newer_than(self, instance: str, epoch: tuple[int, int], read_to: int) -> str | None:
+        """The instance that came after the one that had fenced with `epoch` and read up to `read_to`."""
+        if self.checkpoint is not None and self.offset >= read_to and self.checkpoint.instance != instance:
+            return None if self.checkpoint.released else self.checkpoint.instance
+        alive = self.alive
+        if alive is None or alive.instance == instance or alive.offset < read_to:
+            return None
+        same_producer = alive.epoch[0] == epoch[0]
+        return alive.instance if alive.epoch[1] > epoch[1] or not same_producer else None
+
+
+def name_of(instance: str) -> str:
+    """The name in `<name>#<random>`."""
+    return instance.rpartition("#")[0]
+
+
+async def glance(cluster: Cluster, names: Names) -> Glance:
+    """Look without fencing. What an open transaction hides is not seen; that is for the reading after the fence."""
+    offsets = await cluster.offsets(names.topic)
+    address = cluster.address
+    lasting = await read(address, names, offsets.begin, offsets.stable, committed=True, want=names.checkpoint_key)
+    living = await read(address, names, offsets.begin, offsets.end, committed=False, want=names.alive_key)
+    record = lasting.get(names.checkpoint_key)
+    # one deleted by a record without value is judged after the fence
+    checkpoint = decode(record.value, names, cluster.id) if record and record.value is not None else None
+    return Glance(checkpoint, record.offset if record else -1, Alive.of(living.get(names.alive_key)), offsets.end)
+
+
+async def stand_by(
+    cluster: Cluster,
+    names: Names,
+    seen: Glance,
+    *,
+    name: str,
+    takeover_after: float,
+    say: Callable[[str], None],
+) -> None:
+    """Return when this instance may fence: at once, or after another's silence. `say` is told whom we wait for."""
+    while (holder := seen.holder) is not None and name_of(holder) != name:
+        say(holder)
+        if await _silent(cluster, names, seen.end, name, takeover_after):
+            return
+        seen = await glance(cluster, names)
+
+
+async def _silent(cluster: Cluster, names: Names, start: int, name: str, takeover_after: float) -> bool:
+    """True after `takeover_after` without a sign of another; False if it seems to have said goodbye."""
+    partition = TopicPartition(names.topic, 0)
+    consumer = make_consumer(cluster.address, 10.0, committed=False)
+    try:
+        await consumer.start()
+        consumer.assign([partition])
+        consumer.seek(partition, start)
+        silence, looked = 0.0, time.monotonic()
+        while silence < takeover_after:
+            try:
+                sign, goodbye = await _look(cluster, names, consumer, partition, name)
+                if goodbye is not None:
+                    await _ended(cluster, names, goodbye)
+                    return False
+            except FOREIGN:
+                sign = True  # not readable: nothing is known, so count anew
+                await asyncio.sleep(_POLL)
+            at = time.monotonic()
+            silence = 0.0 if sign else silence + min(at - looked, _LONGEST_STEP)
+            looked = at
+        return True
+    finally:
+        await stop_consumer(consumer)
+
+
+async def _look(
+    cluster: Cluster, names: Names, consumer: AIOKafkaConsumer, partition: TopicPartition, name: str
+) -> tuple[bool, int | None]:
+    """Read on to the end as it is now: was there a sign of life of another, and where a released checkpoint?"""
+    end = (await cluster.offsets(names.topic)).end
+    sign, goodbye, polled = False, None, False
+    while not polled or await consumer.position(partition) < end:
+        polled = True
+        async with asyncio.timeout(10.0):
+            records = (await consumer.getmany(partition, timeout_ms=int(_POLL * 1000))).get(partition, ())
+        for record in records:
+            if record.key == names.alive_key:
+                alive = Alive.of(record)
+                sign |= alive is not None and name_of(alive.instance) != name
+            elif record.key == names.checkpoint_key and record.value:
+                if b'"released":true' in record.value:
+                    goodbye = record.offset
+                else:
+                    sign = True
+    return sign, goodbye
+
+
+async def _ended(cluster: Cluster, names: Names, offset: int) -> None:
+    """Wait a moment for the end of the transaction at this offset: it is read before it is committed."""
+    for _ in range(_TURNS):
+        if (await cluster.offsets(names.topic)).stable > offset:
+            return
+        await asyncio.sleep(_POLL / 5)
