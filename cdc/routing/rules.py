@@ -17,7 +17,7 @@ parts know no row; `route` adds which row it was, in one place.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any, Literal, Protocol
@@ -70,10 +70,11 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class OutboxTable:
-    """How an outbox table is read, and the envelope of its records where no rule names one."""
+    """How an outbox table is read: its rules in order, and the envelope where none of them names one."""
 
     layout: Layout
     envelope: Envelope
+    rules: tuple[Rule, ...] = ()
 
 
 class _Plan:
@@ -103,6 +104,10 @@ class _Plan:
         topic = None if self.topic is None else _text(values[self.topic], "topic")
         return _text(values[self.name], "event name"), topic
 
+    def rule(self, event_name: str | None, topic: str | None) -> Rule | None:
+        """The first rule that matches."""
+        return next((rule for rule in self.outbox.rules if rule.matches(event_name, topic)), None)
+
 
 class _Way:
     """What is done with all rows of one event name and topic."""
@@ -125,7 +130,6 @@ class RuleRouter:
     def __init__(
         self,
         tables: Mapping[tuple[str, str], OutboxTable],
-        rules: Sequence[Rule],
         topics: Topics,
         names: TopicNames,
         *,
@@ -134,7 +138,7 @@ class RuleRouter:
         dropped_headers: Counter[str] | None = None,
     ) -> None:
         self.dropped_headers: Counter[str] = Counter() if dropped_headers is None else dropped_headers
-        self._tables, self._rules, self._names = dict(tables), tuple(rules), names
+        self._tables, self._names = dict(tables), names
         self._partitions = topics.partitions
         self._unrouted, self._on_error = unrouted, on_error
         self._plans: dict[TableSchema, _Plan] = {}
@@ -172,7 +176,8 @@ class RuleRouter:
     def on_error(self, row: Row) -> Policy:
         """The policy for this row's refusal; `unrouted: stop` stops whatever `on_error` says."""
         try:
-            rule = self._rule(*self._plan(row.table).names(row.values))
+            plan = self._plan(row.table)
+            rule = plan.rule(*plan.names(row.values))
         except RowRefused:
             return self._on_error
         if rule is not None:
@@ -197,12 +202,9 @@ class RuleRouter:
                 return found
         raise Unrouted(f"table {table} is not one of this source's tables", hint="Add it to the source's `tables`.")
 
-    def _rule(self, event_name: str | None, topic: str | None) -> Rule | None:
-        return next((rule for rule in self._rules if rule.matches(event_name, topic)), None)
-
     def _way(self, plan: _Plan, values: tuple[Value, ...], pair: tuple[Value, Value]) -> _Way | None:
         event_name, topic = plan.names(values)
-        rule = self._rule(event_name, topic)
+        rule = plan.rule(event_name, topic)
         way = None
         if rule is not None:
             way = self._make(plan, rule, topic)
