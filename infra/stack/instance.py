@@ -220,7 +220,7 @@ class Instance:
         if last is not None and not (Path("/proc") / str(last) / "exe").exists():
             processes.await_gone(last, 20)
         for name, port in zip(self._of.port_names, self.ports, strict=True):
-            if not await_free(port):
+            if not await_free(port, seconds=3):
                 raise StackError(
                     f"{self.name}: its {name} {port} is held by a process that is not of this stack",
                     f"end that process, or delete {self.home} for new ports and empty data",

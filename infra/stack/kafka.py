@@ -195,7 +195,7 @@ def _has_broker(port: int) -> bool:
             (brokers,) = struct.unpack_from(">i", _request(connection, _METADATA, 1, struct.pack(">i", 0)))
     except (OSError, struct.error):
         return False
-    return error == 0 and brokers > 0
+    return bool(error == 0 and brokers > 0)
 
 
 KAFKA = Kafka(kind="kafka", version_wanted="4.1.2")

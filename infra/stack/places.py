@@ -100,8 +100,8 @@ def is_free(port: int) -> bool:
     return True
 
 
-def await_free(port: int, *, seconds: float = 20.0) -> bool:
-    """Wait until a port is free: a killed server holds it while its threads die."""
+def await_free(port: int, *, seconds: float) -> bool:
+    """Wait until a port is free."""
     end = time.monotonic() + seconds
     while not is_free(port):
         if time.monotonic() > end:

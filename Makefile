@@ -1,0 +1,92 @@
+# The commands of this repository. `make` alone lists them; the text behind ## is the list.
+# Every folder that is written to (.venv, .cache, .stack) is ignored by git.
+
+PYTHON ?= python3
+KILLS ?= 20
+ARGS ?=
+
+VENV := .venv
+CACHE := $(or $(CDC_CACHE),.cache)
+STATE := $(or $(CDC_STACK_DIR),.stack)
+STACK = $(PYTHON) infra/stack
+PIP = -m pip --disable-pip-version-check install
+
+READY := $(VENV)/.installed
+CQRS_4 := $(CACHE)/venvs/cqrs-4/.installed
+CQRS_5 := $(CACHE)/venvs/cqrs-5/.installed
+WITHOUT_SERVERS := $(wildcard tests/unit tests/vectors tests/properties)
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help setup venvs up down status demo test unit crash fmt lint clean python
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo
+	@echo '  make up SERVERS="mysql mariadb"   chooses the databases'
+	@echo '  make test ARGS="-k word -x"       hands options to pytest'
+	@echo '  make crash KILLS=100              kills that often'
+	@echo '  PYTHON=python3.12 make setup      chooses the Python (3.11 or newer)'
+
+demo: $(READY) $(CQRS_5) ## the main job on real servers: write, tail, kill, nothing lost, nothing twice
+	@SERVERS=mariadb $(STACK) up
+	@$(VENV)/bin/python infra/demo
+
+test: lint $(CQRS_4) $(CQRS_5) ## everything CI runs; ends with pytest's own closing line
+	@code=0; \
+	{ SERVERS="mariadb mysql" $(STACK) up && $(VENV)/bin/python -m pytest $(ARGS); } || code=$$?; \
+	if [ "$$CI" = true ]; then $(STACK) down >$(STATE)/down.log 2>&1 || code=$$(($$code ? $$code : 1)); fi; \
+	exit $$code
+
+unit: $(READY) ## the tests that need no server
+	@$(VENV)/bin/python -m pytest $(WITHOUT_SERVERS) $(ARGS)
+
+crash: $(READY) ## the long form of the crash test: KILLS kills of the tailer under load
+	@SERVERS="mariadb mysql" $(STACK) up
+	@$(VENV)/bin/python tests/crash/campaign.py --kills $(KILLS)
+
+up: python ## start MariaDB, MySQL and Kafka in the background, or what of them died; writes .stack/env
+	@$(STACK) up
+
+down: python ## stop them, and no other servers
+	@$(STACK) down
+
+status: python ## how they are
+	@$(STACK) status
+
+setup: $(READY) ## .venv with everything in it, so .venv/bin/cdc works
+	@echo "ready: $(VENV)/bin/cdc"
+
+venvs: $(CQRS_4) $(CQRS_5) ## the venvs with real python-cqrs 4 and 5 that tests and demo use
+	@echo "ready: $(CACHE)/venvs"
+
+lint: $(READY) ## ruff, mypy, import-linter
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/ruff format --check .
+	@$(VENV)/bin/mypy
+	@$(VENV)/bin/lint-imports
+
+fmt: $(READY) ## format, and repair what ruff can repair
+	@$(VENV)/bin/ruff check --fix-only --quiet .
+	@$(VENV)/bin/ruff format .
+
+clean: python ## stop the servers, delete their data and all that tools left; keeps .venv and downloads (.cache)
+	@$(STACK) reset
+	@rm -rf .stack .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist *.egg-info
+	@find . -path ./$(VENV) -prune -o -path ./.cache -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
+
+python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	echo 'Python 3.11 or newer is needed, and "$(PYTHON)" is not: choose one with PYTHON=...' >&2; exit 1; }
+
+# A stamp is written last, so that an install that was cut short is done again.
+$(READY): pyproject.toml | python
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python $(PIP) -e '.[dev]'
+	@touch $@
+
+$(CACHE)/venvs/%/.installed: infra/venvs/%.txt pyproject.toml | python
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python $(PIP) -r $<
+	@$(@D)/bin/python -W ignore -c 'import asyncmy, cqrs, di, sqlalchemy; import cdc.outbox'
+	@touch $@
