@@ -164,9 +164,12 @@ class _PrivateApt:
         self._suite = suite
         self._config = folder / "apt.conf"
         self._log = folder / "apt.log"
+        self._most = 0.0
 
     def progress(self) -> str:
-        return f"{megabytes_in(self.archives, self.folder / 'lists'):.0f} MB"
+        # apt deletes what it has unpacked of the lists, and this should not go back
+        self._most = max(self._most, megabytes_in(self.archives, self.folder / "lists"))
+        return f"{self._most:.0f} MB"
 
     def download(self, packages: tuple[str, ...]) -> None:
         """Fetch the packages and all they need. What an earlier try got is not fetched again."""
