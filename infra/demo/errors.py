@@ -1,0 +1,9 @@
+"""The one error of the demo: something is not as promised."""
+
+
+class DemoError(Exception):
+    """What is not as promised, in one sentence, and in ``hint`` what to do about it."""
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
