@@ -216,11 +216,13 @@ async def read(
     *,
     committed: bool,
     want: bytes,
+    but: str | None = None,
     window: int = _FIRST_WINDOW,
 ) -> Reading:
     """Read backwards from `end` in growing steps until a record with key `want` is found, or all was read.
 
-    Waits while the position cannot reach `end`; the caller sets the deadline.
+    Signs of life of the instance `but` are left out. Waits while the position cannot reach
+    `end`; the caller sets the deadline.
     """
     if begin >= end:
         return Reading(begin, end)
@@ -231,7 +233,7 @@ async def read(
         consumer.assign([partition])
         while True:
             start = max(begin, end - window)
-            last = await _forward(consumer, partition, start, end)
+            last = await _forward(consumer, partition, start, end, None if but is None else _sign_of(but))
             if want in last or start == begin:
                 return Reading(begin, end, last, whole=start == begin)
             window *= _WIDER
@@ -240,15 +242,15 @@ async def read(
 
 
 async def _forward(
-    consumer: AIOKafkaConsumer, partition: TopicPartition, start: int, end: int
+    consumer: AIOKafkaConsumer, partition: TopicPartition, start: int, end: int, but: bytes | None
 ) -> dict[bytes | None, ConsumerRecord]:
-    """The last record of each key in [start, end)."""
+    """The last record of each key in [start, end), those that begin with `but` left out."""
     last: dict[bytes | None, ConsumerRecord] = {}
     consumer.seek(partition, start)
     # the position also moves over transaction markers and aborted records, so this ends
     while await consumer.position(partition) < end:
         for record in (await consumer.getmany(partition, timeout_ms=_POLL_MS)).get(partition, ()):
-            if record.offset < end:
+            if record.offset < end and not (but and record.value and record.value.startswith(but)):
                 last[record.key] = record
     return last
 
@@ -321,6 +323,11 @@ async def _view(cluster: Cluster, names: Names) -> CheckpointView:
 def now() -> str:
     """RFC 3339, UTC, milliseconds."""
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _sign_of(instance: str) -> bytes:
+    """How the signs of life of an instance begin; no checkpoint begins so."""
+    return _dump({"instance": instance})[:-1]
 
 
 def _dump(data: Mapping[str, Any]) -> bytes:

@@ -18,6 +18,8 @@ What one must know to change it (aiokafka 0.14, private names are used here and 
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import ssl
 from collections.abc import Coroutine
 from dataclasses import dataclass, field
@@ -197,11 +199,24 @@ async def cut(producer: AIOKafkaProducer) -> None:
     """
     producer._closed = True  # noqa: SLF001  # as its stop() does first
     task = producer._sender.sender_task  # noqa: SLF001
+    _look_at_failures(producer)
     for _ in range(2):
         if task is not None and not task.done():
             task.cancel()
             await asyncio.wait([task], timeout=CUT_TIMEOUT / 4)
     await close_client(producer.client)
+
+
+def _look_at_failures(producer: AIOKafkaProducer) -> None:
+    """Retrieve the exceptions of futures nobody awaits: asyncio would log each of them as forgotten."""
+    batches = producer._message_accumulator._batches.values()  # noqa: SLF001
+    waiters = [batch._drain_waiter for queue in batches for batch in queue]  # noqa: SLF001
+    manager = producer._txn_manager  # noqa: SLF001
+    if manager is not None:
+        waiters += [manager._transaction_waiter, manager._pid_waiter]  # noqa: SLF001
+    for waiter in waiters:
+        if waiter is not None and waiter.done() and not waiter.cancelled():
+            waiter.exception()
 
 
 async def stop_consumer(consumer: AIOKafkaConsumer) -> None:
@@ -261,6 +276,8 @@ async def _probe(address: KafkaAddress, host: str, port: int) -> KafkaAccessDeni
 def _words(error: BaseException) -> str:
     if isinstance(error, TimeoutError):
         return "no answer in time"
+    if isinstance(error, OSError) and error.errno in errno.errorcode:
+        return os.strerror(error.errno)
     return str(error) or type(error).__name__
 
 

@@ -102,7 +102,7 @@ class KafkaSink:
         self._spread = Spread()
         self._producer: AIOKafkaProducer | None = None
         self._epoch: tuple[int, int] | None = None  # of our last producer; None: never fenced
-        self._read_to = 0  # where the topic ended when we had fenced
+        self._read_to = 0  # behind what we know of the topic: its end when we had fenced, or our last checkpoint
         self._wrote = False  # have we committed since we became the writer?
         self._was_fenced = False
         self._founding = False
@@ -147,7 +147,7 @@ class KafkaSink:
             if (await glance(cluster, names)).end == 0:
                 return reason
         await first.check_settings(cluster, names, topics[names.topic])
-        seen = await glance(cluster, names)
+        seen = await glance(cluster, names, but=self.instance, after=self._read_to if self._epoch else 0)
         if self._epoch is not None:
             seen = await self._give_way(seen, self._epoch)
         elif self._take_over:
@@ -157,7 +157,7 @@ class KafkaSink:
                 cluster,
                 names,
                 seen,
-                name=name_of(self.instance),
+                instance=self.instance,
                 takeover_after=self._takeover_after,
                 say=lambda holder: self._say("standing_by", instance=holder, topic=names.topic),
             )
@@ -169,7 +169,7 @@ class KafkaSink:
         for pause in _NEWER_LOOKS if self._was_fenced else _NEWER_LOOKS[:1]:
             if pause:
                 await asyncio.sleep(pause)
-                seen = await glance(self._cluster, self.names)
+                seen = await glance(self._cluster, self.names, but=self.instance, after=self._read_to)
             newer = seen.newer_than(self.instance, epoch, self._read_to)
             if newer is None:
                 continue
@@ -236,7 +236,8 @@ class KafkaSink:
         value = encode_genesis(names.source, self._cluster.id, start)
         genesis = Record(names.topic, 0, names.genesis_key, value, [], None)
         async with self._transaction("the genesis of this source") as producer:
-            await self._write(producer, [genesis, self._checkpoint(position)])
+            end = await self._write(producer, [genesis, self._checkpoint(position)])
+        self._read_to = end
         self._founding, self._first_start, self._heartbeat.founded = False, False, True
         self._say("founded", position=str(position))
 
@@ -249,9 +250,10 @@ class KafkaSink:
         self._say("beginning", records=count, position=str(batch.position))
         async with self._transaction(f"{count} records up to {batch.position}") as producer:
             self._say("sending", records=count)
-            await self._write(producer, [*batch.records, self._checkpoint(batch.position)])
+            end = await self._write(producer, [*batch.records, self._checkpoint(batch.position)])
             self._say("sent", records=count)
         self._written += count + 1
+        self._read_to = end
         self._say("committed", records=count, transactions=batch.transactions, position=str(batch.position))
 
     def _checkpoint(self, position: Position, *, released: bool = False) -> Record:
@@ -296,15 +298,18 @@ class KafkaSink:
             self._say("doubt", error=doubt)
             raise doubt from error
 
-    async def _write(self, producer: AIOKafkaProducer, records: Sequence[Record]) -> None:
-        """Send all and wait until the broker has all. Raises Refused for a batch that it does not take."""
+    async def _write(self, producer: AIOKafkaProducer, records: Sequence[Record]) -> int:
+        """Send all and wait until the broker has all; the offset behind the checkpoint, which comes last.
+
+        Raises Refused for a batch that it does not take.
+        """
         chosen = self._spread.turn(records, lambda topic: len(_partitions(producer, topic)))
         waits: list[asyncio.Future[Any]] = []
         parcels = pack(records, producer.create_batch, chosen)
-        sent, size = 0, 0
+        sent, size, end = 0, 0, self._read_to
         for parcel in parcels:
             if size and size + parcel.size > IN_FLIGHT_BYTES:
-                await _all_taken(parcels[sent : sent + len(waits)], waits)
+                end = max(end, await _all_taken(parcels[sent : sent + len(waits)], waits, self.names.topic))
                 sent, size, waits = sent + len(waits), 0, []
             known = _partitions(producer, parcel.topic)
             if parcel.partition not in known:
@@ -314,7 +319,7 @@ class KafkaSink:
             taken.add_done_callback(_seen)
             waits.append(taken)
             size += parcel.size
-        await _all_taken(parcels[sent:], waits)
+        return max(end, await _all_taken(parcels[sent:], waits, self.names.topic))
 
     async def _missing(self, producer: AIOKafkaProducer, parcel: Parcel) -> set[int]:
         """List topics again, for a topic or partition that is younger than the last listing. Raises Refused."""
@@ -381,10 +386,14 @@ def _seen(taken: asyncio.Future[Any]) -> None:
         taken.exception()
 
 
-async def _all_taken(parcels: Sequence[Parcel], waits: Sequence[asyncio.Future[Any]]) -> None:
-    """Wait for all batches. A fenced producer is the reason of everything else; else the first refusal counts."""
+async def _all_taken(parcels: Sequence[Parcel], waits: Sequence[asyncio.Future[Any]], topic: str) -> int:
+    """Wait for all batches; the offset behind what `topic` got.
+
+    A fenced producer is the reason of everything else; else the first refusal counts.
+    """
     results = await asyncio.gather(*waits, return_exceptions=True)
     failed = [(p, e) for p, e in zip(parcels, results, strict=True) if isinstance(e, BaseException)]
+    stored = [r for r in results if not isinstance(r, BaseException)]
     for _, error in failed:
         if isinstance(error, _FENCED):
             raise error
@@ -397,6 +406,7 @@ async def _all_taken(parcels: Sequence[Parcel], waits: Sequence[asyncio.Future[A
             ) from error
     for _, error in failed:
         raise error
+    return max((taken.offset + 1 for taken in stored if taken.topic == topic), default=0)
 
 
 def _reason(producer: AIOKafkaProducer, error: BaseException) -> BaseException:

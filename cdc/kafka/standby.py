@@ -47,11 +47,10 @@ class Glance:
     @property
     def holder(self) -> str | None:
         """The instance that works, or worked last, unless it said goodbye."""
-        if self.checkpoint is None:
-            return self.alive.instance if self.alive else None
-        if self.checkpoint.released:
-            return None
-        return self.checkpoint.instance
+        last = self.checkpoint.instance if self.checkpoint else None
+        if self.alive and self.alive.offset > self.offset and self.alive.instance != last:
+            return self.alive.instance  # it has fenced, and not committed yet
+        return None if self.checkpoint and self.checkpoint.released else last
 
     def newer_than(self, instance: str, epoch: tuple[int, int], read_to: int) -> str | None:
         """The instance that came after the one that had fenced with `epoch` and read up to `read_to`."""
@@ -69,12 +68,16 @@ def name_of(instance: str) -> str:
     return instance.rpartition("#")[0]
 
 
-async def glance(cluster: Cluster, names: Names) -> Glance:
-    """Look without fencing. What an open transaction hides is not seen; that is for the reading after the fence."""
+async def glance(cluster: Cluster, names: Names, *, but: str | None = None, after: int = 0) -> Glance:
+    """Look without fencing. What an open transaction hides is not seen; that is for the reading after the fence.
+
+    Signs of life of the instance `but`, our own, are left out, and all of them before the offset `after`.
+    """
     offsets = await cluster.offsets(names.topic)
     address = cluster.address
     lasting = await read(address, names, offsets.begin, offsets.stable, committed=True, want=names.checkpoint_key)
-    living = await read(address, names, offsets.begin, offsets.end, committed=False, want=names.alive_key)
+    begin = max(offsets.begin, after)
+    living = await read(address, names, begin, offsets.end, committed=False, want=names.alive_key, but=but)
     record = lasting.get(names.checkpoint_key)
     # one deleted by a record without value is judged after the fence
     checkpoint = decode(record.value, names, cluster.id) if record and record.value is not None else None
@@ -86,16 +89,17 @@ async def stand_by(
     names: Names,
     seen: Glance,
     *,
-    name: str,
+    instance: str,
     takeover_after: float,
     say: Callable[[str], None],
 ) -> None:
     """Return when this instance may fence: at once, or after another's silence. `say` is told whom we wait for."""
+    name = name_of(instance)
     while (holder := seen.holder) is not None and name_of(holder) != name:
         say(holder)
         if await _silent(cluster, names, seen.end, name, takeover_after):
             return
-        seen = await glance(cluster, names)
+        seen = await glance(cluster, names, but=instance)
 
 
 async def _silent(cluster: Cluster, names: Names, start: int, name: str, takeover_after: float) -> bool:
