@@ -179,8 +179,9 @@ class Observer(Protocol):
 
     Steps of one source, in order: `standing_by`, `fencing`, `fenced`, `first_start`,
     `founding`, `founded`, `opening`, `opened`, then `read`, `routed`, `refused`,
-    `beginning`, `sending`, `sent`, `committed`, and `doubt`, `disconnected`,
-    `caught_up`, `draining`, `released`. Crash tests die at each of them.
+    `beginning`, `sending`, `sent`, `committed`, `advanced`, in trouble `doubt` and
+    `starting_over`, and at the end `stopping` or `caught_up`, `draining`, `released`.
+    Crash tests die at each of them.
     """
 
     def __call__(self, step: str, /, **facts: object) -> None:

@@ -69,7 +69,7 @@ class Pump:
         self._source, self._router, self._topics, self._sink, self._observe = source, router, topics, sink, observer
         self._start, self._until_caught_up, self._limits = start, until_caught_up, limits or Limits()
         self._stopping = asyncio.Event()
-        self._careful = False
+        self._careful = self._has_worked = False
         self._pauses = 0
         self.read_position: Position | None = None
         self.committed: Position | None = None
@@ -88,7 +88,7 @@ class Pump:
                 if not self._starts_over(error):
                     raise
                 pause = self._pause()
-                self._observe("doubt", error=error, pause=pause)
+                self._observe("starting_over", error=error, pause=pause)
                 if await self._stopped_within(pause):
                     return
             else:
@@ -110,7 +110,6 @@ class Pump:
         await self._source.close()
         self._observe("draining")
         await self._sink.close(release=self.committed)
-        self._observe("released", position=self.committed)
 
     async def _resume(self) -> Position:
         checkpoint = await self._sink.fence()
@@ -122,6 +121,7 @@ class Pump:
             position = checkpoint.position
         self.read_position = self.committed = position
         await self._source.open(position, careful=self._careful)
+        self._has_worked = True
         return position
 
     async def _unless_stopped(self, work: Awaitable[Position]) -> Position | None:
@@ -194,6 +194,13 @@ class Pump:
 
     async def _commit(self, batch: Batch) -> Position:
         await self._sink.commit(batch)
+        self._observe(
+            "advanced",
+            records=len(batch.records),
+            transactions=batch.transactions,
+            commit_time=batch.commit_time,
+            position=batch.position,
+        )
         return batch.position
 
     async def _take(self, slice_: Slice, batch: Batch) -> None:
@@ -233,6 +240,8 @@ class Pump:
 
     def _starts_over(self, error: CdcError) -> bool:
         self._careful = isinstance(error, RowRefused) and not self._careful
+        if self._until_caught_up and not self._has_worked:
+            return False  # somebody waits for the end: better an answer than hope
         return self._careful or error.retryable
 
     def _pause(self) -> float:

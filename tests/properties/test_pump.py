@@ -13,12 +13,30 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cdc.errors import Doubt, SourceUnavailable, TopicMissing, TopicNotAllowed
+from cdc.errors import CdcError, Doubt, SourceUnavailable, TopicMissing, TopicNotAllowed
 from cdc.model import Batch, Checkpoint, Column, LogEnd, Record, Row, Slice, SourceTransaction, TableSchema
 from cdc.position import Position
 from cdc.pump import Limits, Pump, is_reached
 
 TABLE = TableSchema("shop", "outbox", (Column("payload", "binary"),))
+
+
+def run_supervised(pump: Pump) -> None:
+    """Run to the end as a supervisor does: an error that may pass is no end."""
+
+    async def run() -> None:
+        while True:
+            try:
+                await pump.run()
+            except CdcError as error:
+                if not error.retryable:
+                    raise
+            else:
+                return
+
+    asyncio.run(run())
+
+
 QUICK = Limits(records=7, size=1000, idle_checkpoint=0.005, first_pause=0.0, longest_pause=0.0)
 
 
@@ -154,7 +172,7 @@ def test_every_row_once_and_in_order_whatever_fails(log, seed, source_faults, si
     dice = random.Random(seed)
     source, kafka, router = MemoryLog(log, dice, source_faults), MemoryKafka(dice, sink_faults), Everything()
     pump = Pump(source, router, router, kafka, unheard, start="earliest", until_caught_up=True, limits=QUICK)
-    asyncio.run(pump.run())
+    run_supervised(pump)
     assert [record.value for record in kafka.records] == [value for rows in log for value in rows]
     assert kafka.position == at(len(log))
     assert kafka.released
@@ -171,7 +189,7 @@ def test_a_refused_row_stops_before_its_transaction_and_after_all_others(log, se
     source, kafka, router = MemoryLog(log, dice, 0.1), MemoryKafka(dice, 0.1), Everything(refused=poison)
     pump = Pump(source, router, router, kafka, unheard, start="earliest", until_caught_up=True, limits=QUICK)
     with pytest.raises(TopicNotAllowed) as raised:
-        asyncio.run(pump.run())
+        run_supervised(pump)
     holder = next(n for n, made in enumerate(log) if poison in made)
     assert [record.value for record in kafka.records] == [value for made in log[:holder] for value in made]
     assert f"binlog.000001:{holder + 1}" in str(raised.value)
@@ -198,7 +216,7 @@ def test_skip_leaves_out_that_row_alone_and_says_so(log, seed, data):
         until_caught_up=True,
         limits=QUICK,
     )
-    asyncio.run(pump.run())
+    run_supervised(pump)
     assert [record.value for record in kafka.records] == [value for value in rows if value != poison]
     assert said.count("refused") == 1
 

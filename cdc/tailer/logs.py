@@ -1,0 +1,116 @@
+"""What the service says: structlog on stderr, text for people on a terminal, JSON lines else.
+
+`configure()` is called once by the command. Other libraries log through `logging`; their
+warnings come out in the same form. aiokafka says "unable to connect" many times a second
+while a broker is away, so its errors are let through once in ten seconds a message: what
+matters of them is in our own errors, and dropped ones are counted in the next line.
+
+`StepLog` turns the pump's steps into lines. A step that is no news (each read, each
+commit) gives none: the status line sums them up.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from typing import Literal
+
+import structlog
+
+from cdc.errors import CdcError
+
+Format = Literal["auto", "text", "json"]
+
+_QUIET_SECONDS = 10.0
+
+
+def configure(form: Format = "auto", *, verbose: bool = False) -> None:
+    """Set up logging for the process; again is allowed."""
+    as_text = sys.stderr.isatty() if form == "auto" else form == "text"
+    shared: list[structlog.typing.Processor] = [
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    last: structlog.typing.Processor = (
+        structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()) if as_text else structlog.processors.JSONRenderer()
+    )
+    structlog.configure(
+        processors=[*shared, last],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG if verbose else logging.INFO),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=False,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(structlog.stdlib.ProcessorFormatter(processor=last, foreign_pre_chain=shared))
+    handler.addFilter(_OnceInAWhile())
+    logging.basicConfig(handlers=[handler], level=logging.DEBUG if verbose else logging.WARNING, force=True)
+
+
+class _OnceInAWhile(logging.Filter):
+    """Lets the same message of a foreign library through once in ten seconds, and says how many it held back."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._seen: dict[tuple[str, str], tuple[float, int]] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Decide on one record."""
+        key, now = (record.name, str(record.msg)), time.monotonic()
+        said, held = self._seen.get(key, (-_QUIET_SECONDS, 0))
+        if now - said < _QUIET_SECONDS:
+            self._seen[key] = (said, held + 1)
+            return False
+        if held:
+            record.msg, record.args = f"{record.getMessage()} ({held} more of these)", ()
+        if len(self._seen) > 1000:  # noqa: PLR2004 - messages of libraries are few; a bound all the same
+            self._seen.clear()
+        self._seen[key] = (now, 0)
+        return True
+
+
+_SAID: dict[str, tuple[str, str]] = {
+    "standing_by": ("info", "standing by: another instance works"),
+    "fencing": ("debug", "fencing"),
+    "fenced": ("info", "this instance is the only writer now"),
+    "first_start": ("info", "first start"),
+    "founded": ("info", "checkpoint founded"),
+    "opening": ("debug", "opening the log"),
+    "opened": ("info", "reading the log"),
+    "doubt": ("info", "a Kafka transaction is in doubt"),
+    "starting_over": ("warning", "starting over from the checkpoint"),
+    "refused": ("warning", "row passed over"),
+    "stopping": ("info", "stopping"),
+    "caught_up": ("info", "caught up"),
+    "released": ("info", "released: stopped on purpose, all that was read is committed"),
+}
+
+
+class StepLog:
+    """An Observer that logs what is news, with the source's name."""
+
+    def __init__(self, source: str) -> None:
+        self._log = structlog.get_logger().bind(source=source)
+
+    def __call__(self, step: str, /, **facts: object) -> None:
+        """Log the step where it is news."""
+        level, text = _SAID.get(step, ("debug", step.replace("_", " ")))
+        said: dict[str, object] = {}
+        for name, fact in facts.items():
+            if isinstance(fact, CdcError):
+                said |= describe(fact)
+            elif isinstance(fact, float):
+                said[name] = round(fact, 2)
+            elif isinstance(fact, (int, type(None))):
+                said[name] = fact
+            else:
+                said[name] = str(fact)
+        self._log.log(logging.getLevelNamesMapping()[level.upper()], text, **said)
+
+
+def describe(error: CdcError) -> dict[str, object]:
+    """An error as fields of a log line."""
+    found: dict[str, object] = {"error": type(error).__name__, "message": str(error)}
+    if error.hint:
+        found["hint"] = error.hint
+    return found

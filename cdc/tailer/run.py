@@ -1,0 +1,184 @@
+"""Composition of the service: one pump a source, signals, logs, and what is left when all have ended.
+
+The order at the end matters: a signal asks every pump to stop, which commits what was read
+and releases the checkpoint; `drain_timeout` later, or at a second signal, what still runs is
+cancelled, which loses nothing (the checkpoint tells) but makes a standby wait.
+
+A source that ends for good leaves the others running. Failures that may pass are tried
+again for ever by the pump; with `until_caught_up` a source that has not worked yet gives up
+at the first one, because somebody waits for the end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import structlog
+
+from cdc.errors import CdcError
+from cdc.kafka import KafkaSink, KafkaTopics
+from cdc.model import Observer
+from cdc.mysql.source import MySqlSource
+from cdc.pump import Pump
+from cdc.settings import Settings
+from cdc.tailer.logs import StepLog, describe
+from cdc.tailer.status import Status
+
+_log = structlog.get_logger()
+
+_CUT_SHORT = "stopped before all that was read was committed"
+_CUT_SHORT_HINT = (
+    "nothing is lost: the next start goes on at the checkpoint; a longer service.drain_timeout gives a stop more time"
+)
+_DEFECT_HINT = "nothing is lost: the checkpoint holds; please report this with the traceback in the log"
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the command line says beside the configuration."""
+
+    until_caught_up: bool = False
+    instance: str | None = None
+    take_over: bool = False
+    first_start: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a source ended: with the error that ended it, or on purpose."""
+
+    source: str
+    error: CdcError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Works:
+    """One source and all that moves it."""
+
+    name: str
+    source: MySqlSource
+    pump: Pump
+    status: Status
+
+
+async def run_tailer(
+    settings: Settings, options: Options | None = None, *, observer: Callable[[str], Observer] | None = None
+) -> list[Outcome]:
+    """Tail every source of the configuration until stopped. Errors are outcomes, never raised.
+
+    `observer(source name)` gives one more Observer per source; tests die in it.
+    """
+    options = options or Options()
+    topics = KafkaTopics(settings.kafka.address())
+    everything = [_compose(settings, options, name, topics, observer) for name in settings.sources]
+    tasks = [asyncio.create_task(_work(works), name=works.name) for works in everything]
+    _log.info("tailer started", sources=list(settings.sources), instance=_instance(settings, options))
+    try:
+        async with _signals(everything, tasks, settings.service.drain_timeout):
+            return list(await asyncio.gather(*tasks))
+    finally:
+        await topics.close()
+
+
+def _instance(settings: Settings, options: Options) -> str:
+    return options.instance or settings.service.instance or socket.gethostname()
+
+
+def _compose(
+    settings: Settings,
+    options: Options,
+    name: str,
+    topics: KafkaTopics,
+    observer: Callable[[str], Observer] | None,
+) -> Works:
+    source_settings = settings.source(name)
+    status = Status(name)
+    observers: list[Observer] = [StepLog(name), status]
+    if observer is not None:
+        observers.append(observer(name))
+
+    def observe(step: str, /, **facts: object) -> None:
+        for each in observers:
+            each(step, **facts)
+
+    specs = settings.table_specs(name)
+    source = MySqlSource(name, source_settings.address, specs, observer=observe, server_id=source_settings.server_id)
+    sink = KafkaSink(
+        settings.kafka.address(),
+        name,
+        instance_name=_instance(settings, options),
+        tables=tuple(map(str, specs)),
+        observer=observe,
+        prefix=settings.kafka.prefix,
+        first_start=options.first_start,
+        take_over=options.take_over,
+        create_topics=settings.topics.create != "none",
+        takeover_after=source_settings.takeover_after,
+        compression=None if settings.kafka.compression == "none" else settings.kafka.compression,
+    )
+    pump = Pump(
+        source,
+        settings.router_for(name, topics),
+        topics,
+        sink,
+        observe,
+        start=source_settings.start,
+        until_caught_up=options.until_caught_up,
+    )
+    return Works(name, source, pump, status)
+
+
+async def _work(works: Works) -> Outcome:
+    """Run one source to its end, whatever that is."""
+    reporting = asyncio.create_task(works.status.report_forever(works.pump, works.source))
+    try:
+        await works.pump.run()
+    except CdcError as error:
+        _log.error("source ended", source=works.name, **describe(error))
+        return Outcome(works.name, error)
+    except asyncio.CancelledError:
+        return Outcome(works.name, CdcError(_CUT_SHORT, hint=_CUT_SHORT_HINT))
+    except Exception as cause:  # noqa: BLE001 - a defect in one source must not end the others
+        _log.exception("source ended by a defect of ours", source=works.name)
+        return Outcome(works.name, CdcError(f"a defect: {type(cause).__name__}: {cause}", hint=_DEFECT_HINT))
+    else:
+        return Outcome(works.name)
+    finally:
+        reporting.cancel()
+        await works.status.report(works.pump, works.source)
+        await works.pump.close()
+
+
+@asynccontextmanager
+async def _signals(everything: list[Works], tasks: list[asyncio.Task[Outcome]], patience: float) -> AsyncIterator[None]:
+    """SIGTERM and SIGINT drain; a second one, or the end of patience, cancels."""
+    loop = asyncio.get_running_loop()
+    asked: list[asyncio.TimerHandle] = []
+
+    def cancel() -> None:
+        for task in tasks:
+            task.cancel()
+
+    def stop(number: signal.Signals) -> None:
+        if asked:
+            cancel()
+            return
+        _log.info("asked to stop: committing what was read", signal=number.name)
+        asked.append(loop.call_later(patience, cancel))
+        for works in everything:
+            works.pump.stop()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop, number)
+    try:
+        yield
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+        for timer in asked:
+            timer.cancel()
