@@ -1,0 +1,14 @@
+"""Everything that talks to a MySQL or MariaDB server.
+
+    address    where a server is and how to log in, TLS included
+    session    SQL over PyMySQL, in a thread; the one place that knows PyMySQL's errors
+    checks     may this server be tailed: log, format, metadata, grants, tables, columns
+    stream     the connection that the log comes through: login, registration, dump request
+    hose       its socket, read by a thread into a bounded hand-over
+    peek       a short look into a log file: its begin, and the transaction before a place
+    identity   is the log of this server still the one a position belongs to?
+    refusals   what a server says instead of the log, as our errors
+    source     `MySqlSource`: all of it as the pump's Source
+
+The bytes of the log are understood by `cdc.binlog`, which knows no server.
+"""

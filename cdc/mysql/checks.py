@@ -1,0 +1,228 @@
+"""May this server be tailed? Asked at every connect, for settings and tables change while we are away.
+
+`check_server` raises the first thing that stands in the way and returns the server's
+facts; things that are only worth a warning come as texts in `ServerFacts.warnings`.
+
+Why each is demanded: without `binlog_format=ROW` a commit may be in the log as a
+statement, whose rows are nowhere; without `binlog_row_metadata=FULL` rows have neither
+column names nor signs; with `binlog_row_image=MINIMAL` an INSERT lacks the columns the
+server filled in by default (the event id). All three are also settable per session:
+the decoder refuses what it meets in the log, this refuses what is about to come.
+
+Least grants: REPLICATION SLAVE, REPLICATION CLIENT (MariaDB: BINLOG MONITOR, the same),
+SELECT on the tables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from cdc.errors import (
+    ColumnMissing,
+    LogDisabled,
+    LogFormatNotRow,
+    RowImageIncomplete,
+    RowMetadataNotFull,
+    ServerNotReady,
+    SourceAccessDenied,
+    SourceError,
+    TableMissing,
+)
+from cdc.model import TableSpec
+from cdc.mysql.session import Session
+from cdc.position import Flavour
+
+VARIABLES = (
+    "version",
+    "server_id",
+    "server_uuid",
+    "gtid_mode",
+    "log_bin",
+    "binlog_format",
+    "binlog_row_metadata",
+    "binlog_row_image",
+    "sync_binlog",
+    "log_slave_updates",
+    "log_replica_updates",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ServerFacts:
+    """What a server is. `identity` is its UUID on MySQL and its server_id on MariaDB."""
+
+    flavour: Flavour
+    version: str
+    identity: str
+    server_id: int
+    gtid_on: bool
+    """MySQL with gtid_mode=ON; only then every transaction has a GTID."""
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LogStatus:
+    """The end of the log, and what the server filters out of it."""
+
+    file: str
+    position: int
+    gtid_executed: str
+    only_schemas: tuple[str, ...] = ()
+    never_schemas: tuple[str, ...] = ()
+
+
+def server_facts(session: Session) -> ServerFacts:
+    """Who this server is, without any demand."""
+    return _facts(session.variables(*VARIABLES))
+
+
+def _facts(found: dict[str, str], warnings: tuple[str, ...] = ()) -> ServerFacts:
+    flavour: Flavour = "mariadb" if "mariadb" in found["version"].lower() else "mysql"
+    return ServerFacts(
+        flavour=flavour,
+        version=found["version"],
+        identity=found["server_uuid"].lower() if flavour == "mysql" else found["server_id"],
+        server_id=int(found["server_id"]),
+        gtid_on=flavour == "mysql" and found.get("gtid_mode", "OFF").upper() == "ON",
+        warnings=warnings,
+    )
+
+
+def check_server(session: Session, tables: Sequence[TableSpec]) -> ServerFacts:
+    """Raise the first thing that stands in the way of tailing these tables."""
+    found = session.variables(*VARIABLES)
+    where = str(session.address)
+    _check_log(found, where)
+    facts = _facts(found, tuple(_warnings(session, found, where)))
+    status = log_status(session, facts)
+    for table in tables:
+        _check_filters(status, table, where)
+        _check_table(session, table)
+    return facts
+
+
+def _check_log(found: dict[str, str], where: str) -> None:
+    if found.get("log_bin", "OFF").upper() not in {"ON", "1"}:
+        raise LogDisabled(
+            f"{where} writes no binary log (log_bin is OFF)",
+            hint="add `log_bin` and `binlog_format = ROW` under [mysqld] to the server's configuration and restart it",
+        )
+    if (format_ := found.get("binlog_format", "ROW").upper()) != "ROW":
+        raise LogFormatNotRow(
+            f"binlog_format of {where} is {format_}, not ROW: changes may be logged as statements, without their rows",
+            hint="SET GLOBAL binlog_format = 'ROW'; and `binlog_format = ROW` under [mysqld]. Sessions that are "
+            "connected keep the old format until they reconnect; once they have, reading is possible from "
+            "the end of the log (start: latest)",
+        )
+    if (metadata := found.get("binlog_row_metadata", "none").upper()) != "FULL":
+        raise RowMetadataNotFull(
+            f"binlog_row_metadata of {where} is {metadata}, not FULL: rows in the log have no column names",
+            hint="SET GLOBAL binlog_row_metadata = 'FULL'; and `binlog_row_metadata = FULL` under [mysqld]. Rows "
+            "written before that stay without names, so reading is possible from the log's end after it "
+            "(start: latest), or from any later position",
+        )
+    if (image := found.get("binlog_row_image", "FULL").upper()) == "MINIMAL":
+        raise RowImageIncomplete(
+            f"binlog_row_image of {where} is {image}: an INSERT in the log lacks the columns the server filled in",
+            hint="SET GLOBAL binlog_row_image = 'FULL'; and `binlog_row_image = FULL` under [mysqld]; sessions that "
+            "are connected keep the old setting",
+        )
+
+
+def _warnings(session: Session, found: dict[str, str], where: str) -> list[str]:
+    out = []
+    if found.get("sync_binlog", "1") != "1":
+        out.append(
+            f"sync_binlog of {where} is {found['sync_binlog']}, not 1: a crash of the server may lose commits of which "
+            "we have published the events"
+        )
+    relays = found.get("log_replica_updates", found.get("log_slave_updates", "ON")).upper() in {"ON", "1"}
+    if not relays and session.attempt("SHOW REPLICA STATUS"):
+        out.append(f"log_replica_updates of {where} is OFF: what this replica receives is not published")
+    return out
+
+
+def log_status(session: Session, facts: ServerFacts) -> LogStatus:
+    """Where the log ends now."""
+    try:
+        row = session.first("SHOW BINARY LOG STATUS" if facts.flavour == "mysql" else "SHOW MASTER STATUS")
+    except SourceAccessDenied as error:
+        raise _lacks_grants(session, error) from error
+    except SourceError:  # MySQL before 8.2 knows only the old name
+        row = session.first("SHOW MASTER STATUS")
+    if row is None:
+        raise LogDisabled(f"{session.address} has no binary log", hint="set `log_bin` under [mysqld] and restart it")
+    return LogStatus(
+        file=row["File"],
+        position=int(row["Position"]),
+        gtid_executed="".join((row.get("Executed_Gtid_Set") or "").split()),
+        only_schemas=tuple(filter(None, (row.get("Binlog_Do_DB") or "").split(","))),
+        never_schemas=tuple(filter(None, (row.get("Binlog_Ignore_DB") or "").split(","))),
+    )
+
+
+def log_files(session: Session) -> dict[str, int]:
+    """All files of the log with their sizes, oldest first."""
+    try:
+        return {row["Log_name"]: int(row["File_size"]) for row in session.rows("SHOW BINARY LOGS")}
+    except SourceAccessDenied as error:
+        raise _lacks_grants(session, error) from error
+
+
+def _lacks_grants(session: Session, error: SourceAccessDenied) -> SourceAccessDenied:
+    return SourceAccessDenied(
+        error.message, hint=f"GRANT REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO {session.account()};"
+    )
+
+
+def _check_filters(status: LogStatus, table: TableSpec, where: str) -> None:
+    left_out = table.schema in status.never_schemas or (
+        bool(status.only_schemas) and table.schema not in status.only_schemas
+    )
+    if left_out:
+        raise ServerNotReady(
+            f"{where} keeps changes of schema {table.schema} out of its log (binlog_do_db or binlog_ignore_db)",
+            hint=f"take the filter for {table.schema} out of the server's configuration and restart it",
+        )
+
+
+def _check_table(session: Session, table: TableSpec) -> None:
+    name = f"{quoted(table.schema)}.{quoted(table.name)}"
+    server = f"mysql://{session.address}"
+    try:
+        session.rows(f"SELECT 1 FROM {name} LIMIT 0")  # noqa: S608 - the name is quoted
+    except SourceAccessDenied as error:
+        raise SourceAccessDenied(
+            f"{session.address.user!r} at {session.address} may not read {table}, or it does not exist",
+            hint=f"GRANT SELECT ON {name} TO {session.account()};",
+        ) from error
+    except SourceError as error:
+        if not _says_missing(error):
+            raise
+        raise TableMissing(
+            f"there is no table {table} at {session.address}",
+            hint=f"make it: cdc outbox ddl --server {server} prints its DDL; or correct `tables` of the source",
+        ) from error
+    if not table.needed:
+        return
+    columns = session.rows(
+        "SELECT COLUMN_NAME AS name FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s",
+        table.schema,
+        table.name,
+    )
+    missing = sorted(table.needed - {str(row["name"]) for row in columns})
+    if missing:
+        raise ColumnMissing(
+            f"{table} at {session.address} lacks {', '.join(missing)}, which its layout needs",
+            hint=f"compare with: cdc outbox ddl --server {server}; or give the table another `layout` or `columns`",
+        )
+
+
+def _says_missing(error: SourceError) -> bool:
+    return bool(error.__cause__ and error.__cause__.args and error.__cause__.args[0] in {1049, 1146})
+
+
+def quoted(name: str) -> str:
+    """An identifier for SQL text."""
+    return "`" + name.replace("`", "``") + "`"
