@@ -52,13 +52,26 @@ class Document:
     problems: list[Problem] = field(default_factory=list)
 
     def place(self, path: Path, *, of_key: bool = False) -> Place:
-        """The place of a path, or of the nearest thing around it that is written somewhere."""
+        """The place of a path, or of the nearest thing around it that is written somewhere.
+
+        Of a value, if it is a single one; a whole mapping is pointed at by its key.
+        """
+        of_key = of_key or isinstance(self._at(path), dict)
         while path:
             found = (self.keys if of_key else self.values).get(path) or self.keys.get(path)
             if found:
                 return found
             path, of_key = path[:-1], True
         return Place(self.origin, 1, 1)
+
+    def _at(self, path: Path) -> Any:
+        found = self.data
+        for step in path:
+            try:
+                found = found[step]
+            except (KeyError, IndexError, TypeError):
+                return None
+        return found
 
 
 def spell(path: Path) -> str:
@@ -77,8 +90,8 @@ def spell(path: Path) -> str:
 def read(text: str, origin: str) -> Document:
     """Parse; mistakes of YAML itself are in `problems`."""
     document = Document(origin)
-    loader = yaml.SafeLoader(text)
     try:
+        loader = yaml.SafeLoader(text)
         node = loader.get_single_node()
         if node is not None:
             for path, key, value in _walk(loader, node, (), []):
@@ -95,8 +108,6 @@ def read(text: str, origin: str) -> Document:
         document.problems.append(Problem(place, (), f"not YAML: {_harmless(error.problem or '')}"))
     except (yaml.YAMLError, RecursionError, ValueError, TypeError) as error:
         document.problems.append(Problem(Place(origin, 1, 1), (), f"not YAML: {type(error).__name__}"))
-    finally:
-        loader.dispose()
     return document
 
 

@@ -29,18 +29,22 @@ _SENTENCES = {
     "string_too_short": "must not be empty",
     "too_short": "must not be empty",
 }
+_MEANT = re.compile(r'unknown key; did you mean "(.*)"')
 _CHOICE = re.compile(r"'([^']*)'|(True|False|None)")
 
 
 def similar(word: str, known: Iterable[str]) -> str:
     """`; did you mean "tables"?`, or nothing."""
-    close = difflib.get_close_matches(word.lower(), list(known), n=1, cutoff=0.6)
-    return f'; did you mean "{close[0]}"?' if close else ""
+    spelled = {name.lower(): name for name in known}
+    close = difflib.get_close_matches(word.lower(), list(spelled), n=1, cutoff=0.6)
+    return f'; did you mean "{spelled[close[0]]}"?' if close else ""
 
 
 def explain(error: ValidationError, document: Document, root: type[Section]) -> list[Problem]:
-    """Pydantic's errors with their places."""
-    return [_problem(details, document, root) for details in error.errors(include_url=False, include_input=True)]
+    """Pydantic's errors with their places; an option that is only misspelt is not missing, too."""
+    found = [_problem(details, document, root) for details in error.errors(include_url=False, include_input=True)]
+    meant = {(*one.path[:-1], match[1]) for one in found if (match := _MEANT.search(one.message))}
+    return [one for one in found if not (one.path in meant and one.message.startswith("is missing"))]
 
 
 def _problem(details: ErrorDetails, document: Document, root: type[Section]) -> Problem:

@@ -16,4 +16,8 @@ class ServiceSettings(Section):
     instance: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,100}$")] | None = Field(
         default=None, description="This instance's name; the host's where nothing is said"
     )
-    drain_timeout: Duration = Field(default=30.0, description="How long a stop may take to commit what was read")
+    drain_timeout: Duration = Field(
+        default=30.0,
+        description="How long a stop may take to commit what was read",
+        json_schema_extra={"default": "30s"},
+    )
