@@ -208,7 +208,11 @@ class Director:
                 self.crew.check_tailer()
                 progress(max(seen - len(before), 0), "")
 
-            follow(source, lambda seen: len(seen) >= total, patience=PATIENCE, tick=tick)
+            try:
+                follow(source, lambda seen: len(seen) >= total, patience=PATIENCE, tick=tick)
+            except DemoError:
+                self._judge(self.stage.rows(), self._everything())  # says better what is missing, if it finds anything
+                raise
         took = time.monotonic() - began
         with self.screen.waiting("the services end") as wait:
             for service in services:
