@@ -6,6 +6,7 @@ how far it is. On a terminal the running tasks share one live line; elsewhere (C
 each prints a line every few seconds, so a log shows that it is alive.
 """
 
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -79,7 +80,9 @@ class Board:
                     return
             lines = [self._line(name, *task) for name, task in tasks.items()]
             if self._live:
-                self._draw("\r\x1b[K" + "  |  ".join(lines))
+                # a line that wraps could not be taken back
+                room = shutil.get_terminal_size().columns - 1
+                self._draw("\r\x1b[K" + "  |  ".join(lines)[:room])
             else:
                 self._draw("".join(f"  ... {line}\n" for line in lines))
 
