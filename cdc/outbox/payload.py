@@ -27,6 +27,8 @@ _HINT = (
     "Payloads are bytes, str, dict, list, a dataclass, a pydantic model or None (a tombstone); "
     "inside JSON also datetime, UUID, Decimal and Enum. Convert the value first, or pass bytes with their content_type."
 )
+# The encoder gives up at the interpreter's recursion limit, 1000 frames unless changed.
+_DEEPEST = 500
 
 
 def payload_bytes(payload: object) -> bytes | None:
@@ -93,6 +95,8 @@ def _culprit(payload: object) -> tuple[str, str] | None:
         path, value, above = stack.pop()
         if id(value) in above:
             return path, "the value contains itself"
+        if len(above) > _DEEPEST:
+            return f"{path[:40]}...", f"it is nested more than {_DEEPEST} deep"
         if (wrong := _wrong(value)) is not None:
             return path, wrong
         inside = (*above, id(value))

@@ -97,6 +97,10 @@ class Outbox:
             )
         return Unit(self, session)
 
+    def check(self, event: object) -> None:
+        """Raise what `add` would raise about the event itself."""
+        self._rows((event,))
+
     def _rows(self, events: Iterable[object]) -> list[NewRow]:
         if self.event_map is None:
             return [new_row(event, self.max_bytes) for event in events]
