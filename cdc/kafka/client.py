@@ -3,13 +3,14 @@
 What one must know to change it (aiokafka 0.14, private names are used here and tested):
 
 * aiokafka asks for metadata of a topic by name with auto-creation allowed, which makes
-  the topic on a broker with `auto.create.topics.enable`. `lists_only` makes a client
-  list all topics instead, always: no producer or consumer of ours can create one.
+  the topic on a broker with `auto.create.topics.enable`. `_tame` makes a client list all
+  topics instead, always: no producer or consumer of ours can create one.
+* Its bootstrap logs why a server could not be used and throws the reason away (a wrong
+  password, a missing CA, plain text on a TLS port and a dead broker look the same), and a
+  cancelled one leaks its connection. `_bootstrap` takes its place.
 * `producer.stop()` flushes first, so it waits until the broker is back. `cut` ends a
   producer within seconds whatever its state; what it still had to send is lost, and
   fenced by the next producer's epoch.
-* A wrong password, a missing CA, plain text on a TLS port and a dead broker all give the
-  same KafkaConnectionError. `explain` connects once more by itself to learn which it is.
 * After a commit the coordinator is busy for some milliseconds and refuses the next
   transaction's first partition; aiokafka then sleeps `sender.BACKOFF_OVERRIDE`, 20 ms.
   It is a plain retry of an idempotent request: 2 ms makes lone transactions twice as fast.
@@ -28,8 +29,9 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka import errors as kafka_errors
 from aiokafka.client import AIOKafkaClient
-from aiokafka.conn import collect_hosts, create_conn
+from aiokafka.conn import AIOKafkaConnection, collect_hosts, create_conn
 from aiokafka.producer import sender
+from aiokafka.protocol.metadata import MetadataRequest
 from aiokafka.record import default_records
 
 from cdc.errors import CdcError, ConfigError, Doubt, KafkaAccessDenied, KafkaUnavailable, SinkError
@@ -39,11 +41,12 @@ sender.BACKOFF_OVERRIDE = 0.002
 BATCH_BYTES = 512 << 10
 """Of one partition's batch: well under the broker's default `max.message.bytes`."""
 RETRY_BACKOFF_MS = 50
-PROBE_TIMEOUT = 3.0
+CONNECT_TIMEOUT = 5.0
 CUT_TIMEOUT = 1.0
 
 FOREIGN = (kafka_errors.KafkaError, kafka_errors.IllegalOperation, OSError, TimeoutError, AssertionError)
 """What aiokafka raises: its own errors, the socket's, and failed assertions in states it did not foresee."""
+_WHY_NOT = (*FOREIGN, CdcError, EOFError)
 
 _DENIED = (
     kafka_errors.TopicAuthorizationFailedError,
@@ -112,22 +115,57 @@ def accelerated() -> bool:
     return bool(default_records.DefaultRecordBatchBuilder.__module__.endswith("_crecords.default_records"))
 
 
-def lists_only(client: AIOKafkaClient) -> AIOKafkaClient:
-    """Make a client ask for all topics where it would ask for some by name: that cannot create one."""
+def _tame(client: AIOKafkaClient, address: KafkaAddress) -> AIOKafkaClient:
+    """Make a client ask for all topics where it would ask for some by name, and bootstrap our way."""
     update = client._metadata_update  # noqa: SLF001
 
     async def update_all(cluster: Any, _topics: Any) -> Any:
         return await update(cluster, None)
 
+    async def bootstrap() -> None:
+        await _bootstrap(client, address)
+
     client._metadata_update = update_all  # noqa: SLF001
+    client.bootstrap = bootstrap
     return client
+
+
+async def _bootstrap(client: AIOKafkaClient, address: KafkaAddress) -> None:
+    """Learn the cluster from the first server that answers. Raises our own errors."""
+    troubles: list[SinkError] = []
+    for host, port, _ in client.hosts:
+        try:
+            connection = await _connect(address, host, port)
+        except _WHY_NOT as error:
+            troubles.append(_trouble(address, host, port, error))
+            continue
+        try:
+            metadata = await connection.send(MetadataRequest(None))
+        except _WHY_NOT as error:
+            troubles.append(_trouble(address, host, port, error))
+            continue
+        finally:
+            connection.close()
+        client.cluster.update_metadata(metadata)
+        if client._sync_task is None:  # noqa: SLF001
+            client._sync_task = asyncio.create_task(client._md_synchronizer())  # noqa: SLF001
+        return
+    raise next((trouble for trouble in troubles if isinstance(trouble, KafkaAccessDenied)), troubles[0])
+
+
+async def _connect(address: KafkaAddress, host: str, port: int) -> AIOKafkaConnection:
+    options = address.options()
+    del options["bootstrap_servers"]
+    async with asyncio.timeout(CONNECT_TIMEOUT):
+        return await create_conn(host, port, request_timeout_ms=int(CONNECT_TIMEOUT * 1000), **options)
 
 
 def make_client(address: KafkaAddress, timeout: float) -> AIOKafkaClient:
     """A bare client, not connected yet."""
-    return lists_only(
-        AIOKafkaClient(request_timeout_ms=int(timeout * 1000), retry_backoff_ms=RETRY_BACKOFF_MS, **address.options())
+    client = AIOKafkaClient(
+        request_timeout_ms=int(timeout * 1000), retry_backoff_ms=RETRY_BACKOFF_MS, **address.options()
     )
+    return _tame(client, address)
 
 
 def make_producer(address: KafkaAddress, timeout: float, **options: Any) -> AIOKafkaProducer:
@@ -140,7 +178,7 @@ def make_producer(address: KafkaAddress, timeout: float, **options: Any) -> AIOK
         **options,
         **address.options(),
     )
-    lists_only(producer.client)
+    _tame(producer.client, address)
     return producer
 
 
@@ -156,7 +194,7 @@ def make_consumer(address: KafkaAddress, timeout: float, *, committed: bool) -> 
         fetch_max_wait_ms=100,
         **address.options(),
     )
-    lists_only(consumer._client)  # noqa: SLF001
+    _tame(consumer._client, address)  # noqa: SLF001
     return consumer
 
 
@@ -236,53 +274,55 @@ async def explain(address: KafkaAddress, error: BaseException, doing: str) -> Si
     if isinstance(error, kafka_errors.IncompatibleBrokerVersion):
         return SinkError(f"{doing}: the broker is too old: {error}", hint="Kafka 3.0 or newer is needed")
     trouble = [await _probe(address, host, port) for host, port, _ in collect_hosts(list(address.bootstrap_servers))]
-    for found in trouble:
-        if isinstance(found, KafkaAccessDenied):
-            return found
+    if denied := next((found for found in trouble if isinstance(found, KafkaAccessDenied)), None):
+        return denied
     if None in trouble:  # somebody answers: it is not the way to Kafka
         return Doubt(f"{doing}: {error!r}", hint="this is tried again; if it stays, see the broker's log")
     return next(found for found in trouble if found is not None)
 
 
-async def _probe(address: KafkaAddress, host: str, port: int) -> KafkaAccessDenied | KafkaUnavailable | None:
+async def _probe(address: KafkaAddress, host: str, port: int) -> SinkError | None:
     """Connect to one server and say what stands in the way; None if nothing does."""
-    options = address.options()
-    del options["bootstrap_servers"]
-    where = f"Kafka at {host}:{port}"
     try:
-        async with asyncio.timeout(PROBE_TIMEOUT):
-            connection = await create_conn(host, port, request_timeout_ms=int(PROBE_TIMEOUT * 1000), **options)
-        connection.close()
-    except _BAD_CREDENTIALS as error:
-        return KafkaAccessDenied(
+        connection = await _connect(address, host, port)
+    except _WHY_NOT as error:
+        return _trouble(address, host, port, error)
+    connection.close()
+    return None
+
+
+def _trouble(address: KafkaAddress, host: str, port: int, error: Exception) -> SinkError:
+    """Our error for a server that could not be used."""
+    where = f"Kafka at {host}:{port}"
+    trouble: SinkError
+    if isinstance(error, _BAD_CREDENTIALS):
+        trouble = KafkaAccessDenied(
             f"{where} refuses user {address.username!r} with {address.mechanism or 'PLAIN'}: {error}",
             hint="check kafka.security: mechanism, username and password",
         )
-    except ssl.SSLCertVerificationError as error:
-        return KafkaAccessDenied(
+    elif isinstance(error, ssl.SSLCertVerificationError):
+        trouble = KafkaAccessDenied(
             f"{where}: its certificate is not trusted: {error.verify_message}",
             hint="kafka.security.ca must name the CA that signed the broker's certificate; the name must be in it",
         )
-    except ssl.SSLError as error:
-        return KafkaUnavailable(
+    elif isinstance(error, ssl.SSLError):
+        trouble = KafkaUnavailable(
             f"{where} does not speak TLS with us: {error.reason or error}",
             hint=f"kafka.security.protocol is {address.protocol}: a plain listener, or no client certificate?",
         )
-    except (*FOREIGN, CdcError, EOFError) as error:
-        return KafkaUnavailable(f"{where} does not answer: {_words(error)}", hint=_unreachable_hint(address))
-    return None
+    else:
+        trouble = KafkaUnavailable(
+            f"{where} does not answer: {_words(error)}",
+            hint=f"is a broker running, and is kafka.bootstrap_servers ({address}) right? "
+            f"A listener with TLS or SASL closes a {address.protocol} connection at once: see kafka.security",
+        )
+    trouble.__cause__ = error
+    return trouble
 
 
 def _words(error: BaseException) -> str:
     if isinstance(error, TimeoutError):
         return "no answer in time"
-    if isinstance(error, OSError) and error.errno in errno.errorcode:
+    if isinstance(error, OSError) and error.errno is not None and error.errno in errno.errorcode:
         return os.strerror(error.errno)
     return str(error) or type(error).__name__
-
-
-def _unreachable_hint(address: KafkaAddress) -> str:
-    return (
-        f"is a broker running, and is kafka.bootstrap_servers ({address}) right? "
-        f"A listener with TLS or SASL closes a {address.protocol} connection at once: see kafka.security"
-    )

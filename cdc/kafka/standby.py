@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from aiokafka import AIOKafkaConsumer
 from aiokafka.structs import TopicPartition
 
+from cdc.errors import KafkaUnavailable
 from cdc.kafka.checkpoints import Alive, Names, decode, read
 from cdc.kafka.client import FOREIGN, make_consumer, stop_consumer
 from cdc.kafka.cluster import Cluster
@@ -117,7 +118,7 @@ async def _silent(cluster: Cluster, names: Names, start: int, name: str, takeove
                 if goodbye is not None:
                     await _ended(cluster, names, goodbye)
                     return False
-            except FOREIGN:
+            except (*FOREIGN, KafkaUnavailable):
                 sign = True  # not readable: nothing is known, so count anew
                 await asyncio.sleep(_POLL)
             at = time.monotonic()
