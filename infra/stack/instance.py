@@ -167,7 +167,8 @@ class Instance:
             self.log.replace(self.home / "log.previous")
         pid = processes.spawn(command, log=self.log, env=env)
         self._note(pid)
-        self._await_answer(pid)
+        with self._board.task(f"{self.name}: starting"):
+            self._await_answer(pid)
         return True
 
     def stop(self) -> bool:
