@@ -204,23 +204,35 @@ class GtidSetBuilder:
 
     def add(self, sid: Sid, number: int) -> None:
         """Put one GTID in; one that is in already changes nothing."""
-        intervals = self._sids.get(sid)
-        if intervals is None:
-            self._sids[sid] = [[number, number]]
-            return
-        tail = intervals[-1]
-        if number == tail[1] + 1:
-            tail[1] = number
-        elif number > tail[1]:
-            intervals.append([number, number])
-        elif number < tail[0] or len(intervals) > 1:
-            joined = _normalise([(a, b) for a, b in intervals] + [(number, number)])
+        self.add_range(sid, number, number)
+
+    def add_range(self, sid: Sid, first: int, last: int) -> None:
+        """Put all numbers from first to last in."""
+        intervals = self._sids.setdefault(sid, [])
+        if intervals and first == intervals[-1][1] + 1:
+            intervals[-1][1] = last
+        elif not intervals or first > intervals[-1][1]:
+            intervals.append([first, last])
+        else:
+            at = bisect_right(intervals, [first - 1, 1 << 64]) - 1
+            if at >= 0 and intervals[at][1] >= last:
+                return
+            joined = _normalise([*((a, b) for a, b in intervals), (first, last)])
             self._sids[sid] = [list(i) for i in joined]
 
     def contains(self, sid: Sid, number: int) -> bool:
         """Is this one GTID in already?"""
         intervals = self._sids.get(sid, [])
-        return any(a <= number <= b for a, b in reversed(intervals))
+        at = bisect_right(intervals, [number, 1 << 64]) - 1
+        return at >= 0 and intervals[at][1] >= number
+
+    def next_after(self, sid: Sid, number: int) -> int | None:
+        """The first number above this one that is in already; None where there is none."""
+        intervals = self._sids.get(sid, [])
+        at = bisect_right(intervals, [number, 1 << 64])
+        if at and intervals[at - 1][1] > number:
+            return number + 1
+        return intervals[at][0] if at < len(intervals) else None
 
     def freeze(self) -> GtidSet:
         """The set as it is now."""

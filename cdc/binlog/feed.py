@@ -1,0 +1,204 @@
+"""`Feed`: bytes of the log in, finished source transactions out. No I/O, no waiting, no threads.
+
+    feed = Feed("mysql", [TableSpec("shop", "outbox")], position)
+    for transaction in feed.feed(data): ...         # any cut of the bytes will do
+    feed.position                                   # behind everything finished so far
+
+One loop walks the packets of a socket or the events of a file. Most events cost it one
+unpack, one checksum and a look into a table of kinds. Rare events leave the loop for a
+method each (`reader.py`).
+
+Rules one must know to change it:
+
+* Everything that is finished is handed out before an error is raised: `feed` returns it, and
+  raises at its next call. Call `feed(b"")` when the bytes have ended.
+* Every event's CRC32 is verified where the file has checksums, also of events that are
+  stepped over: a flipped bit in a type or a table's name would hide rows.
+* FORMAT_DESCRIPTION says whether there are checksums. Made-up events before it may have one or
+  not: whether the last four bytes are one is looked at, not reckoned.
+* A TABLE_MAP is compared with the last one, then looked up, then parsed. Others' are refused on the
+  bytes of schema and table. Ids are valid in their group only.
+* A payload's inner events go through the same loop without packets and checksums; what ends
+  the group inside counts at the payload's own end and time.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Collection, Sequence
+
+from cdc.binlog import events
+from cdc.binlog.events import BEGIN, COMMIT, CRC_RESIDUE, KINDS, MAP, OTHER, PASS, TEXT, WRITE
+from cdc.binlog.reader import Reader, ServerSaid, UnknownXaRows
+from cdc.errors import CdcError
+from cdc.model import SourceTransaction, TableSpec
+from cdc.position import Flavour, Position
+
+__all__ = ["Feed", "ServerSaid", "UnknownXaRows"]
+
+_packet = struct.Struct("<IB4xB4xI").unpack_from
+"""Length and sequence number, status byte, type, size: of an event in a packet."""
+_event = struct.Struct("<4xB4xI").unpack_from
+_u16 = struct.Struct("<H").unpack_from
+_u32 = struct.Struct("<I").unpack_from
+_PACKET_HEAD, _EVENT_HEAD = 18, 13
+_WHOLE_PACKET = 0xFFFFFF
+_FOREIGN = (ValueError, LookupError, TypeError, OverflowError, struct.error, zlib.error, RecursionError)
+"""What our own functions raise on bytes that are not what they should be."""
+
+
+class Feed(Reader):
+    """A reader of the log of one server, from one position on."""
+
+    def __init__(
+        self,
+        flavour: Flavour,
+        tables: Sequence[TableSpec],
+        start: Position,
+        *,
+        framed: bool = True,
+        statements_allowed_in: Collection[str] = (),
+    ) -> None:
+        super().__init__(flavour, tables, start, framed=framed, statements_allowed_in=statements_allowed_in)
+
+    @property
+    def failure(self) -> Exception | None:
+        """What the next call of `feed` will raise; None while all is well."""
+        return self._failure
+
+    def feed(self, data: bytes) -> list[SourceTransaction]:
+        """Take more bytes; hand out what they finished, in order, only what holds rows of the tables.
+
+        Raises DecodeError, StatementInLog, RowMetadataNotFull, RowImageIncomplete, ColumnMissing, ServerSaid,
+        UnknownXaRows; every later call raises the same again (but after `supply` of the rows that were unknown).
+        """
+        if self._failure is not None:
+            raise self._failure
+        if data:
+            self._parts.append(data)
+            self._have += len(data)
+        if self._have >= self._need or self._retry:
+            self._retry = False
+            buffer = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
+            try:
+                done = self._walk(buffer, self._crc, framed=self._framed)
+            except Exception as error:  # noqa: BLE001 - kept, and raised below or at the next call
+                self._failure, done = error, self._at_buffer
+            self._parts = [buffer[done:]] if done < len(buffer) else []
+            self._have = len(buffer) - done
+        out, self._out = self._out, []
+        if self._failure is not None and not out:
+            raise self._failure
+        return out
+
+    def _walk(self, buf: bytes, crc: int, *, framed: bool) -> int:  # noqa: PLR0912, PLR0915 - the hot loop: calls cost more than lines
+        """Go through all events that are complete; the place behind the last one.
+
+        On an error `_at_buffer` is the begin of the event that caused it.
+        """
+        p, end, lead, kind = 0, len(buf), 5 if framed else 0, None
+        crc32, kinds, keys = zlib.crc32, KINDS, self._keys
+        tx = self._tx
+        pos = before = self._progress.at
+        last_id, last_body, definition = self._last_id, self._last_body, self._definition
+        self._need, self._position = 0, None
+        try:
+            if self._big and framed:
+                p = self._odd_packet(buf, 0)
+                pos = self._progress.at
+                last_id, last_body, definition = self._last_id, self._last_body, self._definition
+            while not (self._big and framed):
+                if framed:
+                    if (
+                        end - p < _PACKET_HEAD
+                        or (head := _packet(buf, p))[1]
+                        or head[0] & 0xFFFFFF != head[3] + 1
+                        or not events.HEADER <= head[3] < _WHOLE_PACKET - 1
+                    ):
+                        self._progress.at, kind = pos, None
+                        before = pos
+                        self._last_id, self._last_body, self._definition = last_id, last_body, definition
+                        nxt = self._odd_packet(buf, p)
+                        pos = self._progress.at
+                        waits, p = nxt == p, nxt
+                        if waits or self._big:
+                            break
+                        last_id, last_body, definition = self._last_id, self._last_body, self._definition
+                        continue
+                    _, _, kind, size = head
+                else:
+                    if end - p < _EVENT_HEAD:
+                        break
+                    kind, size = _event(buf, p)
+                    if size < events.HEADER or size > self.LARGEST:
+                        raise ValueError(f"an event of {size} bytes")
+                e = p + lead
+                nxt = e + size
+                if nxt > end:
+                    self._need = nxt - p
+                    break
+                k = kinds[kind]
+                if crc and k != OTHER and crc32(buf[e:nxt]) != CRC_RESIDUE:
+                    raise ValueError("its checksum is wrong")
+                before = pos
+                pos += size
+                if k == PASS:
+                    p = nxt
+                    continue
+                stop = nxt - crc
+                if k == MAP:
+                    if not self._mapped:
+                        self._mapped = self._enter()
+                    if buf.startswith(keys, e + 27):
+                        body = buf[e + 19 : stop]
+                        if body != last_body:
+                            definition = self._define(body)
+                            last_body, last_id = body, body[:6]
+                        self._ids[body[:6]] = definition  # type: ignore[assignment] # set together with last_body
+                elif k == WRITE:
+                    if not self._mapped:
+                        raise ValueError("rows without a TABLE_MAP before them: reading began inside a transaction")
+                    if definition is not None:
+                        found = definition if buf.startswith(last_id, e + 19) else self._ids.get(buf[e + 19 : e + 25])
+                        if found is not None and self._ids:
+                            self._rows(buf, e, stop, kind, found)
+                            tx.size += size
+                elif k == BEGIN:
+                    (ends,) = _u32(buf, e + 13)
+                    if ends and ends != pos & 0xFFFFFFFF:
+                        pos = self._resync(pos, ends)
+                    if self._gtid is not None:
+                        self._unfinished()
+                    self._gtid, self._begin, self._begun = buf[e:stop], pos - size, False
+                elif k == COMMIT:
+                    (ends,) = _u32(buf, e + 13)
+                    if ends and ends != pos & 0xFFFFFFFF and self._outer is None:
+                        pos = self._resync(pos, ends)
+                    self._commit(_u32(buf, e)[0], pos, None)
+                elif k == TEXT and buf.endswith(b"\0BEGIN", e, stop) and self._is_begin(buf, e, stop):
+                    self._begun = True
+                    if self._gtid is None:
+                        self._begin = before
+                else:
+                    self._progress.at, self._at_buffer = pos, p
+                    self._last_id, self._last_body, self._definition = last_id, last_body, definition
+                    self._rare(kind, buf[e:nxt], crc)
+                    crc = self._crc if framed or self._outer is None else 0
+                    pos = self._progress.at
+                    last_id, last_body, definition = self._last_id, self._last_body, self._definition
+                p = nxt
+        except _FOREIGN as error:
+            pos = before
+            raise self._decode_error(error, kind, pos) from error
+        except CdcError as error:
+            pos = before
+            placed = self._placed(error, pos)
+            if placed is error:
+                raise
+            raise placed from error
+        finally:
+            self._at_buffer = p
+            self._progress.at = pos
+            self._last_id, self._last_body, self._definition = last_id, last_body, definition
+        return p

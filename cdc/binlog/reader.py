@@ -1,0 +1,508 @@
+"""The state of reading, and what each event but the hottest does to it. `Feed` drives it.
+
+A group is what the servers write for one commit: a GTID event, then BEGIN or XA START (MySQL),
+table maps and rows, and its end; or a single QUERY event (a DDL; the end of an XA
+transaction), which MariaDB marks as standalone and MySQL by the missing BEGIN.
+
+Made-up events are those whose end position is 0: a server says with them where it begins
+(ROTATE, FORMAT_DESCRIPTION, GTID_LIST), and they are not part of the file. Events inside a
+transaction of MariaDB 11.8 have end position 0 too, but none of these types.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+import zlib
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Sequence
+
+from cdc.binlog import compressed, events, table_map
+from cdc.binlog.definition import Definition
+from cdc.binlog.events import CRC_RESIDUE, HEADER, Xid
+from cdc.binlog.progress import Progress, text_of
+from cdc.binlog.statements import Verb, meaning
+from cdc.binlog.transaction import Prepared, Transactions, UnknownXid, key_of, parse_xid
+from cdc.errors import CdcError, DecodeError, PreparedRowsUnknown, SourceError, StatementInLog
+from cdc.model import Row, SourceTransaction, TableSpec
+from cdc.position import Flavour, GtidList, GtidSet, Position, PreparedTransaction
+
+_head = struct.Struct("<IBIIIH").unpack_from
+_FILE_NAME = re.compile(r"[^\x00-\x1f]{1,500}\.\d+")
+_DEFINITIONS = 256
+_FAR = 1 << 31
+
+DAMAGED = (
+    "the file or the way to here is damaged, or this is an event we do not know: look at it with the server's own "
+    "mysqlbinlog or mariadb-binlog (-vv, from this position); then `cdc checkpoint set` goes on behind it"
+)
+
+
+class ServerSaid(SourceError):
+    """The server ended the stream with an error of its own."""
+
+    def __init__(self, code: int, text: str) -> None:
+        super().__init__(f"the server ended the log stream: {text} ({code})", hint="see the server's error log")
+        self.code = code
+        self.text = text
+
+
+class UnknownXaRows(PreparedRowsUnknown):
+    """An XA COMMIT whose rows are not here: `supply` them and feed on, or stop."""
+
+    def __init__(self, xid: str, where: PreparedTransaction | None, place: str) -> None:
+        begun = f"prepared at {where.file}:{where.position}" if where else "prepared before the log we have read"
+        super().__init__(
+            f"XA COMMIT {xid} at {place}: its rows are not known: {begun}",
+            hint="read on from the PREPARE: `cdc checkpoint set` to a position before it; if the log no longer has it, "
+            "`cdc tailer heal` finds the rows in the table",
+        )
+        self.xid = xid
+        self.where = where
+
+
+class Reader(ABC):
+    """Where reading stands, and the rare events. Names with an underscore are shared with `Feed` only."""
+
+    LARGEST = (1 << 30) + (64 << 20)
+    """No event is larger: max_allowed_packet ends at 1 GiB, and a rows event adds little."""
+
+    def __init__(
+        self,
+        flavour: Flavour,
+        tables: Sequence[TableSpec],
+        start: Position,
+        *,
+        framed: bool,
+        statements_allowed_in: Collection[str],
+    ) -> None:
+        self.flavour = flavour
+        self.eof = False
+        self.repeated = 0
+        """Groups that came although their GTIDs were in the set: dropped."""
+        self.history_rows = 0
+        """Rows of system-versioned tables that an UPDATE wrote: no INSERTs."""
+        self._framed = framed
+        self._specs = {table_map.key_of(spec.schema, spec.name): spec for spec in tables}
+        self._keys = tuple(self._specs)
+        self._allowed = frozenset(name.encode() for name in statements_allowed_in)
+        # On a MySQL socket a set that the start does not know means a server without GTIDs.
+        self._progress = Progress(start, learn_gtids=flavour == "mariadb" or not framed)
+        self._tx = Transactions()
+        for known in start.prepared:
+            self._tx.prepared[key_of(parse_xid(known.xid))] = Prepared(known, None)
+        self._crc = 0
+        self._gtid: bytes | None = None
+        self._begin, self._begun, self._mapped = start.position, False, False
+        self._outer: tuple[int, int] | None = None
+        self._definitions: dict[bytes, Definition] = {}
+        self._ids: dict[bytes, Definition] = {}
+        self._last_id, self._last_body = b"", b""
+        self._definition: Definition | None = None
+        self._failure: Exception | None = None
+        self._retry = False
+        self._parts: list[bytes] = []
+        self._have = 0
+        self._big: list[bytes] = []
+        self._need = self._at_buffer = 0
+        self._out: list[SourceTransaction] = []
+        self._position: Position | None = None
+
+    # -- what others ask -----------------------------------------------------------------
+
+    @property
+    def in_transaction(self) -> bool:
+        """Is a group begun and not finished?"""
+        return self._gtid is not None or self._begun
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of the log whose rows wait for their commit."""
+        return self._tx.held()
+
+    @property
+    def position(self) -> Position:
+        """Behind everything that is finished; never inside a transaction."""
+        if self._position is None:
+            at = self._begin if self.in_transaction else self._progress.at
+            self._position = self._progress.position(at, tuple(p.where for p in self._tx.prepared.values()))
+        return self._position
+
+    def prepared_rows(self, xid: str) -> list[Row] | None:
+        """The rows of an open XA transaction; None where it or they are not known."""
+        found = self._tx.prepared.get(key_of(parse_xid(xid)))
+        return None if found is None else found.rows
+
+    def supply(self, xid: str, rows: list[Row]) -> None:
+        """Hand in the rows of a prepared transaction, read elsewhere; then `feed(b"")` goes on where it stopped."""
+        where = PreparedTransaction(xid, self._progress.file, self._progress.at)
+        self._tx.supply(parse_xid(xid), rows, where)
+        if isinstance(self._failure, UnknownXaRows) and key_of(parse_xid(self._failure.xid)) == key_of(parse_xid(xid)):
+            self._failure, self._retry = None, True
+        self._position = None
+
+    def next_file(self, file: str) -> None:
+        """The bytes of another file come, from byte 4 on. Only for files, where one may end without a ROTATE."""
+        self._parts, self._have, self._need = [], 0, 0
+        if self.in_transaction:
+            self._abandon()
+        self._progress.moved_to(file, 4)
+        self._position = None
+
+    def forget_prepared_rows(self) -> None:
+        """Give up the memory of rows that wait for an XA COMMIT; it will need `supply`."""
+        for prepared in self._tx.prepared.values():
+            prepared.rows, prepared.size = None, 0
+
+    # -- groups --------------------------------------------------------------------------
+
+    def _resync(self, at: int, ends: int) -> int:
+        """An event says it ends elsewhere than counted: on the wire the server has left something out."""
+        if not self._framed and self._outer is None:
+            raise ValueError(f"it ends at {at}, and says at {ends}")
+        return at + ((ends - at) & 0xFFFFFFFF)
+
+    def _unfinished(self) -> None:
+        """A group begins while another is open."""
+        if self._tx.rows or self._tx.savepoints:
+            raise ValueError("a transaction begins inside another one")
+        self._progress.add(self._gtid or b"\0" * HEADER)
+        self._close_group()
+
+    def _close_group(self) -> None:
+        self._gtid, self._begun, self._mapped = None, False, False
+        if self._ids:
+            self._ids.clear()
+
+    def _abandon(self) -> None:
+        """The file ends inside a group: the server died while it wrote it, it was not committed."""
+        self._tx.clear()
+        self._close_group()
+        self._last_id, self._last_body, self._definition = b"", b"", None
+
+    def _commit(self, time: int, end: int, rows: list[Row] | None = None) -> None:
+        """The group is finished; its rows, or those given, are committed."""
+        if self._outer is not None:
+            time, end = self._outer
+        if not self.in_transaction:
+            raise ValueError("the end of a transaction that has not begun")
+        gtid, begin = self._gtid, self._begin
+        fresh = self._progress.finish(gtid, begin, end, time)
+        tx = self._tx
+        if rows is None and tx.rows:
+            rows = tx.take()
+        elif tx.savepoints or tx.rows:
+            tx.clear()
+        if not fresh:
+            self.repeated += 1
+        elif rows:
+            self._out.append(SourceTransaction(text_of(gtid), self._progress.file, end, time, end - begin, rows))
+        self._close_group()
+
+    def _is_begin(self, buf: bytes, e: int, stop: int) -> bool:
+        """Is `BEGIN`, with which this QUERY's text ends, all of the text?"""
+        text = e + HEADER + 13 + int.from_bytes(buf[e + 30 : e + 32], "little") + buf[e + 27] + 1
+        return stop - text == 5  # noqa: PLR2004 - the length of BEGIN
+
+    # -- rows ----------------------------------------------------------------------------
+
+    def _enter(self) -> bool:
+        """The first TABLE_MAP of a group."""
+        if not self.in_transaction:
+            raise ValueError("rows outside of a transaction: reading began inside one")
+        return True
+
+    def _define(self, body: bytes) -> Definition:
+        """The definition of a TABLE_MAP body of ours; the table's id in front of it does not matter."""
+        found = self._definitions.get(body[8:])
+        if found is None:
+            table = table_map.parse(body, self.flavour)
+            made = Definition(table, self._specs[table_map.key_of(table.schema, table.table)])
+            if len(self._definitions) >= _DEFINITIONS:
+                self._definitions.clear()
+            found = self._definitions[body[8:]] = made
+        return found
+
+    def _rows(self, buf: bytes, e: int, stop: int, kind: int, definition: Definition) -> None:
+        """All rows of a WRITE_ROWS event of ours."""
+        q = e + HEADER + 8
+        if kind in (events.WRITE_ROWS, events.WRITE_ROWS_COMPRESSED):
+            q += buf[q] | buf[q + 1] << 8  # extra data, with its own length
+        width, q = (buf[q], q + 1) if buf[q] < 251 else events.lenenc(buf, q)  # noqa: PLR2004
+        if width != definition.width:
+            raise ValueError(f"rows of {width} columns in a table of {definition.width}")
+        image = definition.image(buf[q : q + definition.bitmap])
+        q += definition.bitmap
+        if kind >= events.WRITE_ROWS_COMPRESSED_V1:
+            buf = compressed.unpack(buf[q:stop])
+            q, stop = 0, len(buf)
+        rows, null_bytes, decoders, history = self._tx.rows, image.null_bytes, image.compiled, 0
+        while q < stop:
+            nulls = buf[q : q + null_bytes]
+            row, q = (decoders.get(nulls) or image.decoder(nulls))(buf, q + null_bytes)
+            if row is None:
+                history += 1
+            else:
+                rows.append(row)
+        if q != stop:
+            raise ValueError("a row that ends behind its event")
+        self.history_rows += history
+
+    # -- rare events ---------------------------------------------------------------------
+
+    def _rare(self, kind: int, raw: bytes, crc: int) -> None:
+        """Any event that is not of the hot kinds; `raw` is all of it, the count stands behind it."""
+        time, _, _, size, ends, flags = _head(raw)
+        progress = self._progress
+        if kind == events.FORMAT_DESCRIPTION:
+            self._format_description(raw, time, made_up=ends == 0)
+        elif kind == events.ROTATE:
+            self._rotate(self._body(raw, crc, made_up=ends == 0 or time == 0))
+        elif kind in (events.HEARTBEAT, events.HEARTBEAT_V2):
+            progress.at -= size
+            self._heartbeat(kind, self._body(raw, crc, made_up=True), ends)
+        else:
+            body = self._body(raw, crc, made_up=False)
+            if kind in (events.GTID_LIST, events.PREVIOUS_GTIDS):
+                if ends == 0 or flags & events.ARTIFICIAL:
+                    progress.at -= size
+                learned = GtidSet.decode(body) if kind == events.PREVIOUS_GTIDS else GtidList(events.gtid_list(body))
+                progress.learn(learned)
+            else:
+                if ends and self._outer is None and ends != progress.at & 0xFFFFFFFF:
+                    progress.at = self._resync(progress.at, ends)
+                self._group_event(kind, body, time, flags)
+
+    def _group_event(self, kind: int, body: bytes, time: int, flags: int) -> None:
+        """An event that belongs to a group, or one that nobody knows."""
+        end = self._progress.at
+        if kind in (events.QUERY, events.QUERY_COMPRESSED):
+            self._query(_unpacked_query(body) if kind == events.QUERY_COMPRESSED else body, time, end)
+        elif kind == events.XA_PREPARE:
+            self._xa_prepare(body, time, end)
+        elif kind == events.TRANSACTION_PAYLOAD:
+            self._payload(body, time, end)
+        elif kind == events.EXECUTE_LOAD_QUERY:
+            raise self._statement(b"LOAD DATA", ())
+        elif kind == events.START_ENCRYPTION:
+            if not self._framed:
+                raise ValueError("the rest of the file is encrypted; read it through the server")
+        elif kind == events.INCIDENT:
+            raise ValueError("the server says that events are missing in its log")
+        elif not flags & events.IGNORABLE:
+            raise ValueError("an event that is not known and might hold rows")
+
+    def _body(self, raw: bytes, crc: int, *, made_up: bool) -> bytes:
+        """Without header and checksum. A made-up event has a checksum or not, whatever the file has."""
+        if crc or made_up:
+            if zlib.crc32(raw) == CRC_RESIDUE:
+                return raw[HEADER:-4]
+            if not made_up:
+                raise ValueError("its checksum is wrong")
+        return raw[HEADER:]
+
+    def _format_description(self, raw: bytes, time: int, *, made_up: bool) -> None:
+        found = events.format_description(raw[HEADER:])
+        unused = raw[:17] + bytes([raw[17] & ~events.IN_USE]) + raw[18:]
+        if found.checksums and zlib.crc32(unused) != CRC_RESIDUE:
+            raise ValueError("its checksum is wrong")
+        if made_up:
+            self._progress.at -= len(raw)
+        if self.in_transaction:
+            self._abandon()
+        self._last_id, self._last_body, self._definition = b"", b"", None
+        self._crc = 4 if found.checksums else 0
+        self._progress.file_created = time
+
+    def _rotate(self, body: bytes) -> None:
+        file, position = events.rotate(body)
+        if not _FILE_NAME.fullmatch(file) or position < 4:  # noqa: PLR2004 - the first event's place
+            raise ValueError("a ROTATE to no file")
+        if self.in_transaction:
+            self._abandon()
+        self._progress.moved_to(file, position)
+
+    def _heartbeat(self, kind: int, body: bytes, ends: int) -> None:
+        """The place up to which the server has read: on the way it may have left events out."""
+        progress = self._progress
+        if kind == events.HEARTBEAT_V2:
+            file, place = events.heartbeat_v2(body)
+        else:
+            file, place = body.decode(), progress.at + ((ends - progress.at) & 0xFFFFFFFF) if ends else None
+        if self.in_transaction or file not in (None, progress.file) or place is None:
+            return
+        if progress.at < place < progress.at + _FAR:
+            progress.at = place
+
+    def _query(self, body: bytes, time: int, end: int) -> None:
+        query = events.query(body)
+        verb, name, xid = meaning(query.text)
+        if verb is Verb.COMMIT:
+            self._commit(time, end)
+        elif verb is Verb.ROLLBACK:
+            self._tx.clear()
+            self._commit(time, end)
+        elif verb is Verb.SAVEPOINT:
+            self._tx.savepoint(name)
+        elif verb is Verb.ROLLBACK_TO:
+            self._tx.rollback_to(name)
+        elif verb is Verb.RELEASE:
+            self._tx.release(name)
+        elif verb in (Verb.BEGIN, Verb.XA_START):
+            self._begun = True
+        elif verb is Verb.XA_COMMIT and xid is not None:
+            self._xa_commit(xid, time, end)
+        elif verb is Verb.XA_ROLLBACK and xid is not None:
+            self._resolve(xid)
+            self._tx.rollback_prepared(xid)
+            self._commit(time, end)
+        elif verb in (Verb.HARMLESS, Verb.CHANGES_DATA):
+            if verb is Verb.CHANGES_DATA and not self._is_allowed(query):
+                raise self._statement(query.text, query.schemas)
+            if self._standalone():
+                self._commit(time, end)
+
+    def _standalone(self) -> bool:
+        """Is the open group one event long?"""
+        if self._gtid is None or self._outer is not None:
+            return False
+        if self._gtid[4] == events.MARIADB_GTID:
+            return self._gtid[HEADER + 12] & 1 == 1
+        return not self._begun
+
+    # -- statements in text form -----------------------------------------------------------
+
+    def _is_allowed(self, query: events.Query) -> bool:
+        """Are all schemas it is said to touch listed as harmless, and none of our tables named?"""
+        text = query.text.lower()
+        named = any(spec.name.lower().encode() in text for spec in self._specs.values())
+        return not named and all(schema in self._allowed for schema in query.schemas)
+
+    def _statement(self, text: bytes, schemas: tuple[bytes, ...]) -> StatementInLog:
+        shown = " ".join(text[:80].decode("utf-8", "replace").split())
+        inside = ", ".join(schema.decode("utf-8", "replace") for schema in schemas) or "no schema"
+        return StatementInLog(
+            f"a statement in text form, which may have put rows into a table: {shown!r} (in {inside})",
+            hint="some session has binlog_format=STATEMENT or MIXED; set it to ROW. Its rows are not in the log: find "
+            "them in the table, then `cdc checkpoint set` goes on behind it. Schemas where this is harmless can be "
+            "listed as `statements_allowed_in`",
+        )
+
+    # -- XA and payloads -------------------------------------------------------------------
+
+    def _xa_prepare(self, body: bytes, time: int, end: int) -> None:
+        xid, one_phase = events.xa_prepare(body)
+        if one_phase:
+            self._commit(time, end)
+            return
+        if self._outer is not None:
+            time, end = self._outer
+        if self._gtid is not None and self._progress.contains(self._gtid):
+            self.repeated += 1
+            self._tx.clear()
+        else:
+            where = PreparedTransaction(str(xid), self._progress.file, self._begin, text_of(self._gtid))
+            self._tx.prepare(xid, where)
+        self._progress.finish_prepared(self._gtid, self._begin, end, time)
+        self._close_group()
+
+    def _xa_commit(self, xid: Xid, time: int, end: int) -> None:
+        if self._gtid is not None and self._progress.contains(self._gtid):
+            self._commit(time, end, [])
+            return
+        known = self._tx.prepared.get(key_of(xid))
+        try:
+            rows = self._tx.commit_prepared(xid)
+        except UnknownXid as error:
+            place = f"{self._progress.file}:{self._begin}"
+            raise UnknownXaRows(str(xid), known.where if known else None, place) from error
+        self._resolve(xid, known)
+        self._commit(time, end, rows)
+
+    def _resolve(self, xid: Xid, known: Prepared | None = None) -> None:
+        """The GTID of a PREPARE that is no longer open belongs to the set."""
+        known = known or self._tx.prepared.get(key_of(xid))
+        if known is not None and known.where.gtid is not None:
+            self._progress.resolve(known.where.gtid)
+
+    def _payload(self, body: bytes, time: int, end: int) -> None:
+        """The events inside a TRANSACTION_PAYLOAD, as if they stood here."""
+        progress, rest = self._progress, b""
+        self._outer, gtid = (time, end), self._gtid
+        try:
+            for piece in compressed.payload(body):
+                rest += piece
+                if self._gtid is not gtid:
+                    break
+                if len(rest) >= self._need:
+                    rest = rest[self._walk(rest, 0, framed=False) :]
+        finally:
+            self._outer, self._need, progress.at = None, 0, end
+        if rest or self.in_transaction:
+            raise ValueError("a payload that does not end where its transaction does")
+
+    @abstractmethod
+    def _walk(self, buf: bytes, crc: int, *, framed: bool) -> int:
+        """The loop over events, which `Feed` has."""
+
+    # -- packets ---------------------------------------------------------------------------
+
+    def _odd_packet(self, buf: bytes, p: int) -> int:
+        """A packet that is not one whole event, or not all there; the place behind it, or `p` to wait for more."""
+        while True:
+            have = len(buf) - p
+            length = int.from_bytes(buf[p : p + 3], "little")
+            if have < 4 or have < 4 + length:  # noqa: PLR2004 - a packet's head
+                self._need = 4 + length if have >= 4 else 0  # noqa: PLR2004
+                return p
+            if not self._big and length != 0xFFFFFF:  # noqa: PLR2004
+                return self._no_event(buf, p, length)
+            self._collect(buf[p + 4 : p + 4 + length])
+            p += 4 + length
+            if length != 0xFFFFFF:  # noqa: PLR2004
+                event, self._big = b"".join(self._big)[1:], []
+                size = int.from_bytes(event[9:13], "little")
+                if size != len(event) or self._walk(event, self._crc, framed=False) != size:
+                    raise ValueError("an event whose size is not that of its packets")
+                return p
+
+    def _collect(self, part: bytes) -> None:
+        """One of the packets of an event over 16 MiB."""
+        self._big.append(part)
+        expected = int.from_bytes(self._big[0][10:14], "little")
+        if self._big[0][0] or expected > self.LARGEST or sum(map(len, self._big)) > expected + 1:
+            raise ValueError("packets that make no event")
+
+    def _no_event(self, buf: bytes, p: int, length: int) -> int:
+        """The end of the stream, an error of the server, or nonsense."""
+        status = buf[p + 4] if length else -1
+        if status == 0xFE and length < 9:  # noqa: PLR2004 - EOF
+            self.eof = True
+            return p + 4 + length
+        if status == 0xFF and length > 2:  # noqa: PLR2004 - ERR: code, sqlstate, text
+            text = buf[p + 7 : p + 4 + length]
+            text = text[6:] if text[:1] == b"#" else text
+            raise ServerSaid(int.from_bytes(buf[p + 5 : p + 7], "little"), text.decode("utf-8", "replace"))
+        raise ValueError(f"a packet of {length} bytes that is no event")
+
+    # -- errors ----------------------------------------------------------------------------
+
+    def _decode_error(self, error: Exception, kind: int | None, at: int) -> DecodeError:
+        what = events.name_of(kind) if kind is not None else "bytes"
+        made = DecodeError(f"{what} at {self._progress.file}:{at} cannot be read: {error}", hint=DAMAGED)
+        made.add_note("placed")
+        return made
+
+    def _placed(self, error: CdcError, at: int) -> CdcError:
+        """The same error, saying where, once."""
+        if isinstance(error, ServerSaid | UnknownXaRows | DecodeError) or "placed" in getattr(error, "__notes__", ()):
+            return error
+        made = type(error)(f"{error.message} (at {self._progress.file}:{at})", hint=error.hint)
+        made.add_note("placed")
+        return made
+
+
+def _unpacked_query(body: bytes) -> bytes:
+    """The body of a QUERY_COMPRESSED event as that of a QUERY event."""
+    text = 13 + int.from_bytes(body[11:13], "little") + body[8] + 1
+    return body[:text] + compressed.unpack(body[text:])
