@@ -1,0 +1,188 @@
+"""Compares what Kafka shows with what the table holds, and counts each kind of fault by itself.
+
+    lost        committed rows of transactions of which nothing arrived
+    torn        transactions of which a part arrived, or whose rows were committed to Kafka apart
+    doubled     records too many
+    phantom     records of rows that were never committed, or of nobody's rows
+    reordered   records behind a later one of the same writer or key in the same partition
+    misplaced   records in another partition than their key's
+    altered     records whose topic, key, value, headers or time is not the row's
+
+A record that never came counts once: as lost when its whole transaction did not come, as
+torn when a part of it did. "Committed apart" is seen without a clock: the end of a Kafka
+transaction takes an offset of its own, so rows of one source transaction in one partition
+with an unseen offset between them were not in one Kafka transaction.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from tests.checker import marks
+from tests.checker.ledger import Entry, Ledger
+from tests.checker.marks import HEADER
+from tests.checker.rows import Headers, digest, identity
+
+FAULTS = ("lost", "doubled", "phantom", "reordered", "torn", "altered", "misplaced")
+
+
+class Seen(NamedTuple):
+    """A record as a consumer saw it. `timestamp` is milliseconds since 1970."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    headers: Headers
+    timestamp: int
+
+
+@dataclass(slots=True)
+class Verdict:
+    """The counts, and the first few faults in words."""
+
+    records: int = 0
+    transactions: int = 0
+    counts: Counter[str] = field(default_factory=Counter)
+    examples: list[str] = field(default_factory=list)
+
+    @property
+    def clean(self) -> bool:
+        return not self.counts
+
+    def fault(self, kind: str, words: str, times: int = 1) -> None:
+        self.counts[kind] += times
+        if len(self.examples) < 20:
+            self.examples.append(f"{kind}: {words}")
+
+    def __str__(self) -> str:
+        counts = ", ".join(f"{self.counts[kind]} {kind}" for kind in FAULTS)
+        return "\n  ".join([f"{self.transactions} transactions, {self.records} records: {counts}", *self.examples])
+
+
+def judge(
+    ledger: Ledger,
+    records: Iterable[Seen],
+    *,
+    partitions: Mapping[str, int] | None = None,
+    times: tuple[int, int] | None = None,
+) -> Verdict:
+    """Count every fault. `partitions`: of each topic, to check keys' places; `times`: first and last allowed timestamp."""
+    return _Judge(ledger, partitions or {}, times).run(records)
+
+
+class _Judge:
+    def __init__(self, ledger: Ledger, partitions: Mapping[str, int], times: tuple[int, int] | None) -> None:
+        self.ledger, self.partitions, self.times = ledger, partitions, times
+        self.verdict = Verdict(transactions=len(ledger.transactions()))
+        self.arrived: set[bytes] = set()
+        self.runs: dict[tuple[int, int, str, int], int] = {}
+        self.apart: set[tuple[int, int]] = set()
+
+    def run(self, records: Iterable[Seen]) -> Verdict:
+        by_partition: dict[tuple[str, int], list[Seen]] = {}
+        for record in records:
+            by_partition.setdefault((record.topic, record.partition), []).append(record)
+        for found in by_partition.values():
+            found.sort(key=lambda record: record.offset)
+            self._partition(found)
+        self._missing()
+        return self.verdict
+
+    def _partition(self, records: list[Seen]) -> None:
+        writers: dict[int, tuple[int, int]] = {}
+        keys: dict[bytes, int] = {}
+        run, last = 0, records[0].offset - 1
+        for record in records:
+            self.verdict.records += 1
+            run += record.offset != last + 1
+            last = record.offset
+            event_id = self._whose(record)
+            if event_id is None:
+                self.verdict.fault("phantom", _show(record))
+            elif event_id in self.arrived:
+                self.verdict.fault("doubled", f"{self.ledger.entries[event_id].place} at {_show(record)}")
+            else:
+                self.arrived.add(event_id)
+                entry = self.ledger.entries[event_id]
+                self._content(record, entry)
+                self._order(record, entry, writers, keys)
+                self._whole(record, entry, run)
+
+    def _whose(self, record: Seen) -> bytes | None:
+        """The row this is a record of: by its id, else by its mark."""
+        event_id = identity(record.headers)
+        if event_id in self.ledger.entries:
+            return event_id
+        mark = marks.parse(record.value) or marks.parse(dict(record.headers).get(HEADER))
+        return self.ledger.by_place.get(mark.place) if mark else None
+
+    def _content(self, record: Seen, entry: Entry) -> None:
+        early, late = self.times or (record.timestamp, record.timestamp)
+        wrong = [
+            name
+            for name, right in (
+                ("topic", record.topic == entry.topic),
+                ("key", record.key == entry.key),
+                ("value", digest(record.value) == entry.value),
+                ("headers", digest(record.headers) == entry.headers),
+                ("timestamp", early <= record.timestamp <= late),
+            )
+            if not right
+        ]
+        if wrong:
+            self.verdict.fault("altered", f"{', '.join(wrong)} of {entry.place} at {_show(record)}")
+        count = self.partitions.get(record.topic)
+        if count and entry.key is not None and record.key == entry.key:
+            home = java_partition(entry.key, count)
+            if home != record.partition:
+                self.verdict.fault("misplaced", f"{entry.place} belongs to partition {home}: {_show(record)}")
+
+    def _order(self, record: Seen, entry: Entry, writers: dict[int, tuple[int, int]], keys: dict[bytes, int]) -> None:
+        place = entry.place.number, entry.place.index
+        before = writers.get(entry.place.writer, (0, 0))
+        key_before = 0 if entry.key is None else keys.get(entry.key, 0)
+        if place < before or (entry.key is not None and entry.sequence <= key_before):
+            self.verdict.fault("reordered", f"{entry.place} behind {before} at {_show(record)}")
+        writers[entry.place.writer] = max(place, before)
+        if entry.key is not None:
+            keys[entry.key] = max(entry.sequence, key_before)
+
+    def _whole(self, record: Seen, entry: Entry, run: int) -> None:
+        transaction = entry.place.writer, entry.place.number
+        first = self.runs.setdefault((*transaction, record.topic, record.partition), run)
+        if first != run and transaction not in self.apart:
+            self.apart.add(transaction)
+            self.verdict.fault("torn", f"{transaction} in two Kafka transactions: {_show(record)}")
+
+    def _missing(self) -> None:
+        there = Counter(
+            (self.ledger.entries[event_id].place.writer, self.ledger.entries[event_id].place.number)
+            for event_id in self.arrived
+        )
+        for transaction, rows in self.ledger.transactions().items():
+            if not there[transaction]:
+                self.verdict.fault("lost", f"{transaction}, {rows} rows", rows)
+            elif there[transaction] < rows and transaction not in self.apart:
+                self.verdict.fault("torn", f"{transaction}: {there[transaction]} of {rows} rows arrived")
+
+
+def java_partition(key: bytes, count: int) -> int:
+    """Where Java's DefaultPartitioner puts a key: murmur2, made positive, modulo the partitions."""
+    mask, mixer = 0xFFFFFFFF, 0x5BD1E995
+    value = (0x9747B28C ^ len(key)) & mask
+    whole = len(key) & ~3
+    for at in range(0, whole, 4):
+        part = int.from_bytes(key[at : at + 4], "little") * mixer & mask
+        part = (part ^ part >> 24) * mixer & mask
+        value = (value * mixer & mask) ^ part
+    if rest := key[whole:]:
+        value = (value ^ int.from_bytes(rest, "little")) * mixer & mask
+    value = (value ^ value >> 13) * mixer & mask
+    return ((value ^ value >> 15) & 0x7FFFFFFF) % count
+
+
+def _show(record: Seen) -> str:
+    return f"{record.topic}[{record.partition}]@{record.offset} key {record.key!r:.60}"
