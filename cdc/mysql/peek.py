@@ -27,6 +27,8 @@ from cdc.position import LastTransaction, Position
 
 WHOLE = 0xFFFFFF
 HEADER = struct.Struct("<IBIIIH")
+_BEGINS = (events.GTID, events.GTID_TAGGED, events.ANONYMOUS_GTID, events.MARIADB_GTID)
+_BETWEEN = (events.ROTATE, events.FORMAT_DESCRIPTION, events.PREVIOUS_GTIDS, events.STOP, events.HEARTBEAT)
 LONGEST_CHECKED = 64 << 20
 """A longer transaction is not read again only to compare its end."""
 
@@ -70,6 +72,26 @@ def look(stream: LogStream, position: Position) -> Found:
             if head.end >= last.position:  # type: ignore[union-attr]  # without one we have left
                 return Found(created, LastTransaction(gtid, head.end, head.time, head.end - begin))
     return Found(created)
+
+
+def look_for(stream: LogStream, position: Position) -> Found:
+    """Find the last transaction in a stream that was opened by a GTID set without it.
+
+    Transactions that were open as XA PREPARE may come before it. Another server's log has
+    other places, so place and length count as the expected ones.
+    """
+    last = position.last
+    gtid, time = None, 0
+    for head in _heads(stream, position):
+        if head.kind in _BEGINS:
+            if last is not None and gtid == last.gtid:
+                break
+            gtid = _gtid(head)
+        if head.time and head.kind not in _BETWEEN:
+            time = head.time
+    if last is None or gtid != last.gtid:
+        return Found(0)
+    return Found(0, LastTransaction(gtid, last.position, time, last.length))
 
 
 def _gtid(head: _Head) -> str | None:

@@ -82,7 +82,7 @@ class LogStream:
         self._connection._force_close()  # noqa: SLF001 - close() would send COM_QUIT into a dump
 
 
-class _DumpConnection(pymysql.connections.Connection):  # type: ignore[type-arg]  # not generic when run
+class _DumpConnection(pymysql.connections.Connection):
     """Sends our own dump request where the library sends its one."""
 
     replacement: bytes | None = None
@@ -90,7 +90,7 @@ class _DumpConnection(pymysql.connections.Connection):  # type: ignore[type-arg]
     def _write_bytes(self, data: bytes) -> None:
         if self.replacement is not None and len(data) > FIRST_BYTE and data[FIRST_BYTE] == COM_BINLOG_DUMP:
             data = self.replacement
-        super()._write_bytes(data)
+        super()._write_bytes(data)  # type: ignore[misc]
 
 
 def open_stream(address: ServerAddress, request: LogRequest, name: str = "cdc") -> LogStream:

@@ -1,0 +1,339 @@
+"""`MySqlSource`: a MySQL or MariaDB server's log as the pump's `Source`.
+
+    open     one SQL connection: checks, identity (with a short look into the log), a server_id
+             nobody uses; then the dump from the position, through a `Hose` into a `Feed`
+    read     bytes from the hose, at most `slice_bytes` at a time, through the feed; a slice as soon as
+             there is something to tell
+    close    all of it away; open() may follow, on the same or another server behind the same address
+
+MySQL with gtid_mode=ON is resumed by GTID set, holes and tags included; all else by file
+and position on the same server.
+
+`read` may be cancelled at any await without loss: bytes leave the hose and go through the feed
+without an await between, and what the feed finished is kept until a slice carries it.
+A position that moved without rows is told a few times a second at most: on a
+busy server with an idle outbox that is all that happens.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from cdc.binlog import Feed, ServerSaid, UnknownXaRows
+from cdc.errors import ConfigError, PositionLost, SourceError, SourceUnavailable, WrongServer
+from cdc.model import LogEnd, Observer, Row, Slice, SourceTransaction, TableSpec
+from cdc.mysql.address import ServerAddress
+from cdc.mysql.checks import ServerFacts, check_server, log_files, log_status, server_facts
+from cdc.mysql.hose import Hose
+from cdc.mysql.identity import by_gtid, check_identity, purged
+from cdc.mysql.peek import Found, begin_of, look
+from cdc.mysql.prepared import find_rows
+from cdc.mysql.refusals import refusal
+from cdc.mysql.session import Session, ask
+from cdc.mysql.stream import FIRST_BYTE, LogRequest, LogStream, open_stream
+from cdc.position import GtidList, GtidSet, Position
+
+T = TypeVar("T")
+
+PURE_MOVE_EVERY = 0.25
+"""Seconds between two slices that hold nothing but a moved position."""
+OWN_SERVER_IDS = (0x80000000, 0xFFFFFFFE)
+"""High, where people rarely put their servers."""
+
+
+class MySqlSource:
+    """The log of one server, and the tables in it that matter.
+
+    A function as `address` is asked at every connect, so that a password may change while we run.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        address: ServerAddress | Callable[[], ServerAddress],
+        tables: Sequence[TableSpec],
+        *,
+        observer: Observer,
+        server_id: int | None = None,
+        statements_allowed_in: Sequence[str] = (),
+        slice_bytes: int = 128 * 1024,
+        handover_bytes: int = 8 * 1024 * 1024,
+        heartbeat: float = 5.0,
+        silence: float | None = None,
+    ) -> None:
+        self.name, self._address, self._tables = name, address, tuple(tables)
+        self._observe, self._server_id = observer, server_id
+        self._statements_allowed_in = frozenset(statements_allowed_in)
+        self._slice_bytes, self._handover_bytes = slice_bytes, handover_bytes
+        self._heartbeat, self._silence = heartbeat, silence or 3 * heartbeat
+        self._hose: Hose | None = None
+        self._feed: Feed | None = None
+        self._ready: list[SourceTransaction] = []
+        self._size = 0
+        self._told: Position | None = None
+        self._next_move = 0.0
+        self._careful = False
+        self._uncut = b""
+        self._failure: Exception | None = None
+
+    @property
+    def address(self) -> ServerAddress:
+        """The server as it is to be reached now."""
+        return self._address() if callable(self._address) else self._address
+
+    # -- places in the log ---------------------------------------------------------------
+
+    async def first_position(self, start: str) -> Position:
+        """Where a first start begins: `earliest` is the begin of the oldest file, `latest` the end of the log now."""
+        if start not in ("earliest", "latest"):
+            raise ConfigError(f"start: {start!r} is no place in a log", hint="earliest or latest")
+
+        def question(session: Session) -> Position:
+            facts = check_server(session, self._tables)
+            return self._begin(session, facts) if start == "earliest" else self._end(session, facts)
+
+        return await ask(self.address, question)
+
+    def _begin(self, session: Session, facts: ServerFacts) -> Position:
+        gtids: GtidSet | GtidList | None = purged(session) if facts.gtid_on else None
+        oldest = next(iter(log_files(session)))
+        if facts.flavour == "mariadb":
+            gtids = _mariadb_gtids(session, oldest, FIRST_BYTE)
+        return self._place(session, facts, oldest, FIRST_BYTE, gtids)
+
+    def _end(self, session: Session, facts: ServerFacts) -> Position:
+        status = log_status(session, facts)
+        gtids: GtidSet | GtidList | None = GtidSet.parse(status.gtid_executed) if facts.gtid_on else None
+        if facts.flavour == "mariadb":
+            gtids = _mariadb_gtids(session, status.file, status.position)
+        return self._place(session, facts, status.file, status.position, gtids)
+
+    def _place(
+        self, session: Session, facts: ServerFacts, file: str, position: int, gtids: GtidSet | GtidList | None
+    ) -> Position:
+        found = self._peek(Position(facts.flavour, facts.identity, file, position), _taken_ids(session, facts))
+        return Position(facts.flavour, facts.identity, file, position, gtids, file_created=found.created)
+
+    async def log_end(self) -> LogEnd:
+        """Where the log ends now."""
+
+        def question(session: Session) -> LogEnd:
+            status = log_status(session, server_facts(session))
+            return LogEnd(status.file, status.position, status.gtid_executed or None)
+
+        return await ask(self.address, question)
+
+    # -- the life of a connection --------------------------------------------------------
+
+    async def open(self, position: Position, *, careful: bool = False) -> None:
+        """Connect, make sure it is this position's history, and begin to read behind it. Raises SourceError."""
+        await self.close()
+        self._observe("opening", position=position, server=str(self.address))
+        facts, request = await ask(self.address, lambda session: self._checked(session, position))
+        stream = await _in_thread(lambda: open_stream(self.address, request, f"cdc-{self.name}"), LogStream.close)
+        self._hose = Hose(stream, limit=self._handover_bytes, chunk=self._slice_bytes)
+        self._feed = Feed(position.flavour, self._tables, position, statements_allowed_in=self._statements_allowed_in)
+        self._told, self._careful = position, careful
+        try:
+            # The answer to the dump request comes at once: the log's head, or why there is none.
+            self._swallow(await self._hose.take(self._slice_bytes))
+        except BaseException:
+            await self.close()
+            raise
+        if isinstance(self._failure, SourceError) and not isinstance(self._failure, UnknownXaRows) and not self._ready:
+            failure = self._failure
+            await self.close()
+            raise failure
+        self._observe(
+            "opened",
+            position=position,
+            server=str(self.address),
+            version=facts.version,
+            by="gtid" if request.gtid_set is not None else "file",
+            server_id=request.server_id,
+            warnings=facts.warnings,
+        )
+
+    def _checked(self, session: Session, position: Position) -> tuple[ServerFacts, LogRequest]:
+        facts = check_server(session, self._tables)
+        taken = _taken_ids(session, facts)
+        check_identity(session, facts, position, lambda place: self._peek(place, taken))
+        return facts, LogRequest(
+            file=position.file,
+            position=position.position,
+            gtid_set=position.gtid_set if by_gtid(facts, position) and isinstance(position.gtid_set, GtidSet) else None,
+            server_id=self._server_id or _free_id(taken),
+            heartbeat=self._heartbeat,
+            silence=self._silence,
+        )
+
+    def _peek(self, position: Position, taken: set[int]) -> Found:
+        """Look into the log with a server_id of its own: one that is used twice ends the other reader."""
+        request = self._second_request(position.file, begin_of(position), taken)
+        stream = open_stream(self.address, request, f"cdc-{self.name}-look")
+        try:
+            return look(stream, position)
+        finally:
+            stream.close()
+
+    def _second_request(self, file: str, position: int, taken: set[int]) -> LogRequest:
+        return LogRequest(
+            file=file,
+            position=position,
+            server_id=_free_id(taken | {self._server_id or 0}),
+            heartbeat=self._heartbeat,
+            silence=self._silence,
+            until_end=True,
+        )
+
+    async def close(self) -> None:
+        """Let go of the server; open() may follow."""
+        hose, self._hose, self._feed = self._hose, None, None
+        self._ready, self._size, self._told, self._uncut, self._failure = [], 0, None, b"", None
+        if hose is not None:
+            await hose.close()
+
+    # -- reading -------------------------------------------------------------------------
+
+    async def read(self) -> Slice:
+        """Wait for more of the log. May be cancelled without loss. Raises SourceError."""
+        await asyncio.sleep(0)  # others get their turn, also where there is always more to read
+        while True:
+            if (told := self._something_to_tell()) is not None:
+                return told
+            if self._hose is None:
+                raise SourceUnavailable(f"the log of {self.address} is not open", hint="open() comes before read()")
+            if isinstance(self._failure, UnknownXaRows):
+                await self._look_up(self._failure)
+                continue
+            try:
+                async with asyncio.timeout(self._until_move()):
+                    data = await self._hose.take(self._slice_bytes)
+            except TimeoutError:
+                continue
+            self._swallow(data)
+
+    def _something_to_tell(self) -> Slice | None:
+        """A slice of what is finished; None where there is nothing new, or nothing that is worth a slice yet."""
+        if self._careful and not self._ready:
+            self._swallow(b"")
+        wait = self._until_move()
+        if self._feed is None or not (self._ready or (wait is not None and wait <= 0)):
+            if self._failure is not None and not isinstance(self._failure, UnknownXaRows):
+                raise self._failure
+            return None
+        ready, size = self._ready, self._size
+        self._ready, self._size, self._told = [], 0, self._feed.position
+        self._next_move = time.monotonic() + PURE_MOVE_EVERY
+        return Slice(ready, self._told, size)
+
+    def _until_move(self) -> float | None:
+        """Seconds until a moved position may be told; None where it has not moved."""
+        if self._feed is None or self._feed.position == self._told:
+            return None
+        return max(0.0, self._next_move - time.monotonic())
+
+    def _swallow(self, data: bytes) -> None:
+        """Feed bytes; careful: one packet at a time, and no further than to the first transaction."""
+        if not self._careful:
+            self._parse(data)
+            return
+        self._uncut += data
+        while not self._ready and self._failure is None and (length := _packet_length(self._uncut)):
+            packet, self._uncut = self._uncut[:length], self._uncut[length:]
+            self._parse(packet)
+
+    def _parse(self, data: bytes) -> None:
+        """Feed bytes; what is finished is told before what stopped us is raised."""
+        feed = self._feed
+        assert feed is not None  # noqa: S101 - open() made it together with the hose
+        self._size += len(data)
+        try:
+            self._ready += feed.feed(data)
+        except SourceError:
+            pass  # it is feed.failure, too
+        failure = feed.failure
+        if isinstance(failure, ServerSaid):
+            self._failure = refusal(failure.code, failure.text, self.address, feed.position)
+            self._failure.__cause__ = failure
+        else:
+            self._failure = failure
+        if feed.eof and failure is None:
+            self._failure = SourceUnavailable(
+                f"{self.address} ended the log stream",
+                hint="it was shut down, or somebody killed the query; reading goes on after a reconnect",
+            )
+
+    async def _look_up(self, unknown: UnknownXaRows) -> None:
+        """Find the rows of an XA COMMIT elsewhere in the log, or raise that they are unknown."""
+        feed = self._feed
+        assert feed is not None  # noqa: S101 - it is what does not know
+        place = feed.position
+
+        def question(session: Session) -> list[Row] | None:
+            facts = server_facts(session)
+            begin = (unknown.where.file, unknown.where.position) if unknown.where else _oldest(session)
+            start = Position(facts.flavour, facts.identity, *begin)
+            request = self._second_request(*begin, _taken_ids(session, facts))
+            stream = open_stream(self.address, request, f"cdc-{self.name}-look")
+            try:
+                second = Feed(start.flavour, self._tables, start, statements_allowed_in=self._statements_allowed_in)
+                return find_rows(stream, second, place.file, place.position)
+            finally:
+                stream.close()
+
+        self._observe("looking_up", xid=unknown.xid, position=place)
+        try:
+            rows = await ask(self.address, question)
+        except (PositionLost, WrongServer) as error:
+            raise unknown from error
+        if rows is None:
+            raise unknown
+        feed.supply(unknown.xid, rows)
+        self._parse(b"")
+
+
+def _oldest(session: Session) -> tuple[str, int]:
+    return next(iter(log_files(session))), FIRST_BYTE
+
+
+def _packet_length(data: bytes) -> int:
+    """The length of the first packet with its head; 0 where it is not all there."""
+    length = int.from_bytes(data[:3], "little") + 4
+    return length if 4 <= len(data) >= length else 0  # noqa: PLR2004 - the head
+
+
+def _mariadb_gtids(session: Session, file: str, position: int) -> GtidList:
+    """The last GTID of each domain before a place, as the server itself reckons it."""
+    return GtidList.parse(str(session.value("SELECT BINLOG_GTID_POS(%s, %s)", file, position) or ""))
+
+
+def _taken_ids(session: Session, facts: ServerFacts) -> set[int]:
+    """server_ids in use: the server's own and, where we may ask, its replicas'."""
+    rows = session.attempt("SHOW REPLICAS" if facts.flavour == "mysql" else "SHOW SLAVE HOSTS") or []
+    return {facts.server_id} | {int(row["Server_Id" if "Server_Id" in row else "Server_id"]) for row in rows}
+
+
+def _free_id(taken: set[int]) -> int:
+    while (chosen := random.randint(*OWN_SERVER_IDS)) in taken:  # noqa: S311 - no secret
+        pass
+    return chosen
+
+
+async def _in_thread(work: Callable[[], T], undo: Callable[[T], None]) -> T:
+    """Run blocking work in a thread; if we are cancelled meanwhile its result is undone when it comes."""
+    future = asyncio.get_running_loop().run_in_executor(None, work)
+    try:
+        return await asyncio.shield(future)
+    except asyncio.CancelledError:
+
+        def undone(done: asyncio.Future[T]) -> None:
+            if not done.cancelled() and done.exception() is None:
+                undo(done.result())
+
+        future.add_done_callback(undone)
+        raise

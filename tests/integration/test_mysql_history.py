@@ -1,0 +1,264 @@
+"""Other histories, purged logs and dying servers: refused by name or survived, on servers of our own."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import replace
+
+import pytest
+
+from cdc.errors import Diverged, PositionLost, SourceAccessDenied, SourceUnavailable, WrongServer
+from cdc.mysql.checks import log_files
+from cdc.mysql.session import ask
+from cdc.position import GtidSet, LastTransaction, Position
+from tests.integration.test_mysql_source import DDL, OTHER, Reading, again
+from tests.servers import Database, own_server, unique
+
+RESET = {"mariadb": "RESET MASTER", "mysql": "RESET BINARY LOGS AND GTIDS"}
+
+
+@pytest.fixture(scope="module", params=["mariadb", "mysql"])
+def own(request: pytest.FixtureRequest) -> Iterator[Database]:
+    server = own_server(request.param)
+    yield server
+    server.instance.remove()
+
+
+@pytest.fixture
+async def reading(own: Database) -> AsyncIterator[Reading]:
+    with own.fresh_schema() as schema:
+        own.run(DDL, OTHER, schema=schema)
+        made = Reading(own, schema)
+        yield made
+        await made.source.close()
+
+
+async def read_some(reading: Reading) -> Position:
+    """A position behind three transactions."""
+    await reading.source.open(await reading.source.first_position("latest"))
+    reading.write(1)
+    reading.write(2)
+    reading.write(3)
+    await reading.until_id(3)
+    await reading.source.close()
+    return reading.position
+
+
+async def test_a_purged_position_is_lost(reading: Reading):
+    position = await read_some(reading)
+    reading.write(4)
+    reading.server.run("FLUSH BINARY LOGS")
+    await asyncio.sleep(1.1)
+    reading.server.run("FLUSH BINARY LOGS")
+    reading.write(5)
+    newest = list(await ask(reading.source.address, log_files))[-1]
+    reading.server.run(f"PURGE BINARY LOGS TO '{newest}'")
+    with pytest.raises(PositionLost) as caught:
+        await reading.source.open(position)
+    assert "heal" in caught.value.hint
+    assert caught.value.exit_code == 6
+
+
+async def test_a_purged_file_is_no_loss_by_gtid(reading: Reading):
+    position = await read_some(reading)
+    reading.server.run("FLUSH BINARY LOGS")
+    newest = list(await ask(reading.source.address, log_files))[-1]
+    reading.server.run(f"PURGE BINARY LOGS TO '{newest}'")
+    if position.flavour == "mariadb":
+        with pytest.raises(PositionLost):
+            await reading.source.open(position)
+    else:
+        await reading.source.open(position)
+        reading.write(4)
+        await reading.until_id(4)
+        assert reading.ids == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("more", [0, 40])
+async def test_a_reset_log_is_another_history_however_long(reading: Reading, more: int):
+    position = await read_some(reading)
+    await asyncio.sleep(1.1)  # the time a file was begun is whole seconds
+    reading.server.run(RESET[reading.server.kind])
+    for number in range(more):
+        reading.server.run("FLUSH BINARY LOGS") if number % 4 == 0 else reading.write(10 + number)
+    with pytest.raises((WrongServer, Diverged)) as caught:
+        await reading.source.open(position)
+    assert caught.value.exit_code == 6
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"gtid": "0-1-999999"},
+        {"commit_time": 1},
+        {"length": 31},
+    ],
+)
+async def test_another_last_transaction_is_another_history(reading: Reading, change: dict):
+    position = await read_some(reading)
+    assert position.last is not None
+    await reading.source.open(position)
+    await reading.source.close()
+    with pytest.raises(WrongServer):
+        await reading.source.open(replace(position, last=replace(position.last, **change)))
+
+
+async def test_another_server_is_refused(reading: Reading):
+    position = await read_some(reading)
+    foreign = "deadbeef-0000-1111-2222-333344445555"
+    if position.flavour == "mysql":
+        stranger = replace(position, server=foreign, gtid_set=GtidSet.parse(f"{foreign}:1-10"), last=None)
+        ahead = replace(position, gtid_set=position.gtid_set | GtidSet.parse(f"{foreign}:7"))
+        with pytest.raises(Diverged, match=f"{foreign}:7"):
+            await reading.source.open(replace(ahead, server=foreign))
+    else:
+        stranger = replace(position, server="4711")
+    with pytest.raises(WrongServer):
+        await reading.source.open(stranger)
+    other_kind = {"mysql": "mariadb", "mariadb": "mysql"}[position.flavour]
+    with pytest.raises(WrongServer):
+        await reading.source.open(replace(position, flavour=other_kind, gtid_set=None))
+
+
+async def test_a_position_past_the_end_or_inside_an_event(reading: Reading):
+    position = await read_some(reading)
+    bare = replace(position, gtid_set=None, last=None)
+    with pytest.raises(Diverged):
+        await reading.source.open(replace(bare, position=position.position + 10_000_000))
+    if position.flavour == "mariadb":
+        with pytest.raises(WrongServer):
+            await reading.source.open(replace(bare, position=position.position - 7))
+
+
+async def test_a_restarted_server_is_an_outage_without_loss(reading: Reading):
+    await reading.source.open(await reading.source.first_position("latest"))
+    reading.write(1)
+    await reading.until_id(1)
+    for number, end in ((2, reading.server.instance.restart), (3, reading.server.instance.kill)):
+        await asyncio.to_thread(end)
+        with pytest.raises(SourceUnavailable):
+            await reading.until(lambda: False, 30)
+        if end == reading.server.instance.kill:
+            with pytest.raises(SourceUnavailable):
+                await reading.source.open(reading.position)
+            await asyncio.to_thread(reading.server.instance.start)
+        reading.write(number)
+        await reading.source.open(reading.position)
+        await reading.until_id(number)
+    assert reading.ids == [1, 2, 3]
+
+
+async def test_a_frozen_server_is_noticed(reading: Reading):
+    watched = again(reading, heartbeat=0.5, silence=1.5)
+    await watched.source.open(await watched.source.first_position("latest"))
+    with pytest.raises(TimeoutError):
+        await watched.until(lambda: False, 3)  # heartbeats come: an idle log is no silence
+    reading.server.instance.freeze()
+    try:
+        with pytest.raises(SourceUnavailable, match=r"silent for 1\.5 s"):
+            await watched.until(lambda: False, 10)
+    finally:
+        reading.server.instance.thaw()
+    await watched.source.close()
+
+
+async def test_two_readers_with_one_server_id_are_told(reading: Reading):
+    start = await reading.source.first_position("latest")
+    first, second = again(reading, server_id=987654), again(reading, server_id=987654)
+    await first.source.open(start)
+    await second.source.open(start)
+    with pytest.raises(SourceUnavailable) as caught:
+        await first.until(lambda: False, 20)
+    assert "server_id" in caught.value.hint
+    reading.write(1)
+    await second.until_id(1)
+    await first.source.close()
+    await second.source.close()
+
+
+async def test_without_replication_slave_the_log_is_refused_with_the_grant(reading: Reading):
+    user = unique("u")
+    start = await reading.source.first_position("latest")
+    reading.server.run(
+        f"CREATE USER '{user}'@'%' IDENTIFIED BY 'pw'",
+        f"GRANT REPLICATION CLIENT ON *.* TO '{user}'@'%'",
+        f"GRANT SELECT ON `{reading.schema}`.* TO '{user}'@'%'",
+    )
+    poor = again(reading)
+    poor.source._address = lambda: replace(reading.source.address, user=user, password="pw")
+    with pytest.raises(SourceAccessDenied) as caught:
+        await poor.source.open(start)
+    assert "GRANT REPLICATION SLAVE" in caught.value.hint
+    reading.server.run(f"GRANT REPLICATION SLAVE ON *.* TO '{user}'@'%'")
+    await poor.source.open(start)
+    reading.write(1)
+    await poor.until_id(1)
+    await poor.source.close()
+    reading.server.run(f"DROP USER '{user}'@'%'")
+
+
+async def test_files_without_checksums_are_read_too(reading: Reading):
+    """The request says we know checksums, whatever the server writes now; each file says what it has."""
+    await reading.source.open(await reading.source.first_position("latest"))
+    reading.write(1)
+    reading.server.run("SET GLOBAL binlog_checksum = NONE")
+    try:
+        reading.write(2)
+        await reading.until_id(2)
+        for number in (3, 4):
+            place = reading.position
+            await reading.source.open(place)
+            reading.write(number)
+            await reading.until_id(number)
+    finally:
+        reading.server.run("SET GLOBAL binlog_checksum = CRC32")
+    reading.write(5)
+    await reading.until_id(5)
+    assert reading.ids == [1, 2, 3, 4, 5]
+
+
+async def test_the_files_begin_and_the_last_transaction_are_remembered(reading: Reading):
+    position = await read_some(reading)
+    assert position.file_created > 1_700_000_000
+    assert isinstance(position.last, LastTransaction)
+    assert position.last.position <= position.position
+
+
+@pytest.fixture
+def on_mysql(start_server: Callable[..., Database]) -> Callable[..., Reading]:
+    def start(*options: str) -> Reading:
+        server = start_server("mysql", options=options)
+        server.run("CREATE DATABASE shop", DDL.replace("TABLE ", "TABLE shop."))
+        return Reading(server, "shop")
+
+    return start
+
+
+async def test_mysql_without_gtids_goes_by_file(on_mysql: Callable[..., Reading]):
+    reading = on_mysql("--gtid-mode=OFF", "--enforce-gtid-consistency=OFF")
+    position = await read_some(reading)
+    assert position.gtid_set is None
+    await reading.source.open(position)
+    reading.write(4)
+    await reading.until_id(4)
+    assert reading.ids == [1, 2, 3, 4]
+    await reading.source.close()
+    with pytest.raises(WrongServer):
+        await reading.source.open(replace(position, server="deadbeef-0000-1111-2222-333344445555"))
+
+
+async def test_tagged_gtids_are_resumed(on_mysql: Callable[..., Reading]):
+    reading = on_mysql()
+    await reading.source.open(await reading.source.first_position("latest"))
+    uuid = reading.server.run("SELECT @@server_uuid")[0][0]
+    for number in range(1, 7):
+        tag = "AUTOMATIC:shop" if number % 2 else "AUTOMATIC"
+        reading.server.run(
+            f"SET gtid_next = '{tag}'", f"INSERT INTO outbox VALUES ({number}, 't', 'x')", schema=reading.schema
+        )
+        await reading.until_id(number)
+        await reading.source.open(reading.position)
+    reading.write(7)
+    await reading.until_id(7)
+    assert reading.ids == [1, 2, 3, 4, 5, 6, 7]
+    assert reading.position.gtid_set.contains(uuid, 3, "shop")
+    await reading.source.close()
