@@ -29,6 +29,7 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka import errors as kafka_errors
 from aiokafka.client import AIOKafkaClient
+from aiokafka.codec import has_zstd
 from aiokafka.conn import AIOKafkaConnection, collect_hosts, create_conn
 from aiokafka.producer import sender
 from aiokafka.protocol.metadata import MetadataRequest
@@ -53,6 +54,11 @@ _DENIED = (
     kafka_errors.GroupAuthorizationFailedError,
     kafka_errors.ClusterAuthorizationFailedError,
     kafka_errors.TransactionalIdAuthorizationFailed,
+)
+_WRONG_SETTINGS = (
+    kafka_errors.InvalidReplicationFactorError,
+    kafka_errors.InvalidConfigurationError,
+    kafka_errors.PolicyViolationError,
 )
 _BAD_CREDENTIALS = (
     kafka_errors.SaslAuthenticationFailed,
@@ -170,6 +176,11 @@ def make_client(address: KafkaAddress, timeout: float) -> AIOKafkaClient:
 
 def make_producer(address: KafkaAddress, timeout: float, **options: Any) -> AIOKafkaProducer:
     """A producer, not started yet."""
+    if options.get("compression_type") == "zstd" and not has_zstd():
+        raise ConfigError(
+            "kafka.compression is zstd, but aiokafka finds no library for it",
+            hint="pip install cramjam, or set kafka.compression: none",
+        )
     producer = AIOKafkaProducer(
         request_timeout_ms=int(timeout * 1000),
         retry_backoff_ms=RETRY_BACKOFF_MS,
@@ -264,6 +275,18 @@ async def stop_consumer(consumer: AIOKafkaConsumer) -> None:
 
 async def explain(address: KafkaAddress, error: BaseException, doing: str) -> SinkError:
     """Our error for one of aiokafka's. Where it only says that no broker could be used, find out why."""
+    if told := _told(error, doing):
+        return told
+    trouble = [await _probe(address, host, port) for host, port, _ in collect_hosts(list(address.bootstrap_servers))]
+    if denied := next((found for found in trouble if isinstance(found, KafkaAccessDenied)), None):
+        return denied
+    if None in trouble:  # somebody answers: it is not the way to Kafka
+        return Doubt(f"{doing}: {error!r}", hint="this is tried again; if it stays, see the broker's log")
+    return next(found for found in trouble if found is not None)
+
+
+def _told(error: BaseException, doing: str) -> SinkError | None:
+    """Our error for one that says by itself what is wrong."""
     if isinstance(error, SinkError):
         return error
     if isinstance(error, _DENIED):
@@ -271,14 +294,18 @@ async def explain(address: KafkaAddress, error: BaseException, doing: str) -> Si
             f"{doing}: Kafka refused it: {error!r}",
             hint="the user needs Describe, Read and Write on topics and transactional id, and Create for our own",
         )
+    if isinstance(error, kafka_errors.InvalidTransactionTimeout):
+        return SinkError(
+            f"{doing}: the broker allows no transaction that long",
+            hint="raise the broker's transaction.max.timeout.ms, or lower our transaction timeout",
+        )
+    if isinstance(error, _WRONG_SETTINGS):
+        return SinkError(
+            f"{doing}: the broker refuses a setting: {error}", hint="compare kafka and topics in the config"
+        )
     if isinstance(error, kafka_errors.IncompatibleBrokerVersion):
         return SinkError(f"{doing}: the broker is too old: {error}", hint="Kafka 3.0 or newer is needed")
-    trouble = [await _probe(address, host, port) for host, port, _ in collect_hosts(list(address.bootstrap_servers))]
-    if denied := next((found for found in trouble if isinstance(found, KafkaAccessDenied)), None):
-        return denied
-    if None in trouble:  # somebody answers: it is not the way to Kafka
-        return Doubt(f"{doing}: {error!r}", hint="this is tried again; if it stays, see the broker's log")
-    return next(found for found in trouble if found is not None)
+    return None
 
 
 async def _probe(address: KafkaAddress, host: str, port: int) -> SinkError | None:

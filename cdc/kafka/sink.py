@@ -210,7 +210,6 @@ class KafkaSink:
         self._heartbeat.start(self._epoch)
         reading = await read_settled(self._cluster, names, patience=self._transaction_timeout + _HANGING_MARGIN)
         self._read_to = reading.end
-        await producer.client.force_metadata_update()
         record = reading.get(names.checkpoint_key)
         if record is not None and record.value is not None:
             self._last = decode(record.value, names, self._cluster.id)

@@ -31,6 +31,7 @@ from cdc.kafka.cluster import Cluster
 from cdc.model import Checkpoint
 
 _POLL = 0.5
+_GLANCE_TIMEOUT = 60.0
 _TURNS = 50
 _LONGEST_STEP = 2.0
 """Seconds that one look may add to the silence: more means that we were frozen ourselves."""
@@ -75,14 +76,14 @@ async def glance(cluster: Cluster, names: Names, *, but: str | None = None, afte
     Signs of life of the instance `but`, our own, are left out, and all of them before the offset `after`.
     """
     offsets = await cluster.offsets(names.topic)
-    address = cluster.address
-    lasting = await read(address, names, offsets.begin, offsets.stable, committed=True, want=names.checkpoint_key)
-    begin = max(offsets.begin, after)
-    living = await read(address, names, begin, offsets.end, committed=False, want=names.alive_key, but=but)
+    address, begin, stable, end = cluster.address, max(offsets.begin, after), offsets.stable, offsets.end
+    async with asyncio.timeout(_GLANCE_TIMEOUT):
+        lasting = await read(address, names, offsets.begin, stable, committed=True, want=names.checkpoint_key)
+        living = await read(address, names, begin, end, committed=False, want=names.alive_key, but=but)
     record = lasting.get(names.checkpoint_key)
     # one deleted by a record without value is judged after the fence
     checkpoint = decode(record.value, names, cluster.id) if record and record.value is not None else None
-    return Glance(checkpoint, record.offset if record else -1, Alive.of(living.get(names.alive_key)), offsets.end)
+    return Glance(checkpoint, record.offset if record else -1, Alive.of(living.get(names.alive_key)), end)
 
 
 async def stand_by(

@@ -100,7 +100,7 @@ async def test_killed_at_a_step_of_the_first_start_the_next_one_goes_on(here: Pl
 async def test_died_between_the_topic_and_the_producer(here: Place, kafka: Kafka) -> None:
     kafka.create_topic(here.topic, configs={"cleanup.policy": "compact"})
     assert not await known(here)
-    sink, seen = await here.founded()
+    _, seen = await here.founded()
     assert "empty" in seen.facts("first_start")["reason"]
 
 
@@ -243,7 +243,7 @@ async def test_a_topic_made_anew_under_a_running_instance_is_lost(here: Place, k
 
 async def test_without_leave_to_create_topics_it_says_how(here: Place, kafka: Kafka) -> None:
     sink, _ = here.sink(create_topics=False)
-    with pytest.raises(SinkError, match="topics.create is none") as caught:
+    with pytest.raises(SinkError, match=r"topics\.create is none") as caught:
         await sink.fence()
     assert f"--create --topic {here.topic}" in caught.value.hint
     assert "cleanup.policy=compact" in caught.value.hint

@@ -6,12 +6,21 @@ import os
 import signal
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 from aiokafka import AIOKafkaProducer
 from confluent_kafka import Producer
 
-from cdc.errors import CheckpointLost, CheckpointUnreadable, Doubt, Fenced, HangingTransaction, KafkaUnavailable, Refused
+from cdc.errors import (
+    CheckpointLost,
+    CheckpointUnreadable,
+    Doubt,
+    Fenced,
+    HangingTransaction,
+    KafkaUnavailable,
+    Refused,
+)
 from cdc.kafka import KafkaAddress, KafkaSink, KafkaTopics, read_checkpoint
 from cdc.kafka import sink as sink_module
 from cdc.model import Record
@@ -68,7 +77,11 @@ async def test_the_checkpoint_is_committed_with_the_records(here: Place) -> None
     again, _ = here.sink()
     checkpoint = await again.fence()
     assert checkpoint is not None
-    assert (checkpoint.position, checkpoint.instance, checkpoint.tables) == (position(3), sink.instance, ("shop.outbox",))
+    assert (checkpoint.position, checkpoint.instance, checkpoint.tables) == (
+        position(3),
+        sink.instance,
+        ("shop.outbox",),
+    )
     assert here.committed() == [b"1", b"2", b"3"]
     last = here.checkpoints()[-1]
     assert (last["version"], last["source"], last["released"], last["snapshot"]) == (1, "shop", False, None)
@@ -194,9 +207,8 @@ async def test_a_frozen_one_with_an_open_transaction_wakes_fenced(here: Place) -
 def _wait_stopped(pid: int) -> None:
     end_at = time.monotonic() + 30
     while time.monotonic() < end_at:
-        with open(f"/proc/{pid}/stat") as stat:
-            if stat.read().rsplit(")", 1)[1].split()[0] == "T":
-                return
+        if Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "T":
+            return
         time.sleep(0.05)
     raise AssertionError("did not stop itself")
 
@@ -348,8 +360,7 @@ async def test_a_deleted_checkpoint_topic_while_running_stops(here: Place, kafka
     await sink.commit(batch(1, numbered(here.data, 1)))
     await asyncio.to_thread(kafka.delete_topic, here.topic)
     with pytest.raises(Doubt):
-        for number in range(2, 20):
-            await sink.commit(batch(number, numbered(here.data, number)))
+        await sink.commit(batch(2, numbered(here.data, 2)))
     with pytest.raises(CheckpointLost, match="does not exist"):
         await sink.fence()
     assert here.topic not in kafka.topics()
