@@ -114,7 +114,6 @@ class Pump:
     async def _resume(self) -> Position:
         checkpoint = await self._sink.fence()
         if checkpoint is None:
-            self._observe("first_start", start=self._start)
             position = await self._source.first_position(self._start)
             await self._sink.found(position, self._start)
         else:
@@ -184,8 +183,8 @@ class Pump:
             await _cancel(reading, committing, stopping)
 
     def _is_due(self, batch: Batch, *, idle: float, ending: bool) -> bool:
-        """Records go at once; a position that moved alone goes when idle for long enough, or at the end."""
-        if batch.records:
+        """Records go at once, and so does a full batch; else a moved position waits until idle for long enough."""
+        if batch.records or not self._has_room(batch):
             return True
         return batch.position != self.committed and (ending or idle >= self._limits.idle_checkpoint)
 

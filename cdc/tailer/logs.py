@@ -44,7 +44,8 @@ def configure(form: Format = "auto", *, verbose: bool = False) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(processor=last, foreign_pre_chain=shared))
     handler.addFilter(_OnceInAWhile())
-    logging.basicConfig(handlers=[handler], level=logging.DEBUG if verbose else logging.WARNING, force=True)
+    # Never their debug lines: they hold requests, and those hold payloads.
+    logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
 
 
 class _OnceInAWhile(logging.Filter):
@@ -99,9 +100,11 @@ class StepLog:
         for name, fact in facts.items():
             if isinstance(fact, CdcError):
                 said |= describe(fact)
+            elif fact in (None, (), ""):
+                continue
             elif isinstance(fact, float):
                 said[name] = round(fact, 2)
-            elif isinstance(fact, (int, type(None))):
+            elif isinstance(fact, int):
                 said[name] = fact
             else:
                 said[name] = str(fact)

@@ -251,6 +251,18 @@ async def test_an_idle_position_is_committed_alone():
     await running
 
 
+async def test_a_full_batch_without_records_does_not_wait_to_be_idle():
+    lazy = Limits(records=7, size=100, idle_checkpoint=3600, first_pause=0.0, longest_pause=0.0)
+    kafka, router = MemoryKafka(random.Random(1), 0.0), Everything()
+    log = [[] for _ in range(200)]
+    pump = Pump(
+        MemoryLog(log, random.Random(1), 0.0), router, router, kafka, unheard,
+        start="earliest", until_caught_up=True, limits=lazy,
+    )  # fmt: skip
+    await asyncio.wait_for(pump.run(), 10)
+    assert kafka.position == at(200)
+
+
 async def test_a_stop_ends_a_standby_that_waits_for_ever():
     class Standby(MemoryKafka):
         async def fence(self):
