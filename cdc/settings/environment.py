@@ -4,9 +4,10 @@
 single value; for a list or a mapping its text is read as YAML. A password in the
 environment takes the place of every password that the file has.
 
-CDC_TEST_*, CDC_CACHE, CDC_STACK_DIR, CDC_OUTBOX_* and CDC_CONFIG are other parts' and left
-alone. Any other CDC_ variable that leads nowhere is an error: an override that is
-silently not one is worse than a start that fails.
+A variable with `__` that leads nowhere is an error, and so is one that is nearly the name
+of an option (CDC_ONERROR): an override that is silently not one is worse than a start that
+fails. Others without `__` are not ours to judge (CDC_HOME). CDC_TEST_*, CDC_CACHE,
+CDC_STACK_DIR, CDC_DEBIAN_MIRROR, CDC_OUTBOX_* and CDC_CONFIG belong to other parts.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from cdc.settings.problems import similar
 from cdc.settings.section import Section, annotation_at, is_section
 
 PREFIX = "CDC_"
-FOREIGN = ("CDC_TEST_", "CDC_OUTBOX_", "CDC_CACHE", "CDC_STACK_DIR", "CDC_CONFIG")
+FOREIGN = ("CDC_TEST_", "CDC_OUTBOX_", "CDC_CACHE", "CDC_STACK_DIR", "CDC_DEBIAN_MIRROR", "CDC_CONFIG")
 
 
 def override(document: Document, environ: Mapping[str, str], root: type[Section]) -> None:
@@ -38,6 +39,8 @@ def override(document: Document, environ: Mapping[str, str], root: type[Section]
         place = Place(f"environment variable {name}")
         steps = upper[len(PREFIX) :].lower().split("__")
         path, mistake = _resolve(steps, data, root)
+        if mistake and len(steps) == 1 and not similar(steps[0], root.model_fields):
+            continue
         if mistake:
             document.problems.append(Problem(place, (), mistake))
             continue

@@ -128,10 +128,21 @@ class TestEnvironment:
         assert loaded(environ=by_file).source("shop-eu").address.password == "from-file"
 
     def test_other_parts_variables_are_left_alone(self, loaded):
-        names = ("CDC_TEST_MYSQL", "CDC_CACHE", "CDC_STACK_DIR", "CDC_OUTBOX_PASSWORD", "CDC_CONFIG", "CDCX", "PATH")
+        names = (
+            "CDC_TEST_MYSQL",
+            "CDC_CACHE",
+            "CDC_STACK_DIR",
+            "CDC_OUTBOX_PASSWORD",
+            "CDC_CONFIG",
+            "CDC_HOME",
+            "CDCX",
+            "PATH",
+        )
         assert loaded(environ=dict.fromkeys(names, "x")) == loaded()
 
-    @pytest.mark.parametrize("name", ["CDC_FOO", "CDC_KAFKA__SECURITY__PASWORD", "CDC_ON_ERROR__X", "CDC_SOURCES__"])
+    @pytest.mark.parametrize(
+        "name", ["CDC_ONERROR", "CDC_FOO__BAR", "CDC_KAFKA__SECURITY__PASWORD", "CDC_ON_ERROR__X", "CDC_SOURCES__"]
+    )
     def test_one_that_leads_nowhere_is_refused(self, loaded, name):
         with pytest.raises(ConfigError, match=f"environment variable {name}: "):
             loaded(environ={name: "x"})
