@@ -33,8 +33,10 @@ def cqrs_python() -> str:
 
 
 def _tail(log: Path) -> str:
-    lines = log.read_text(errors="replace").rstrip().splitlines()[-_LAST_LINES:] if log.exists() else []
-    return "".join(f"\n    {line}" for line in lines)
+    """Return the last lines of a log; of the tailer's, what it wrote for people, if it did."""
+    lines = log.read_text(errors="replace").rstrip().splitlines() if log.exists() else []
+    lines = [line for line in lines if not line.startswith("{")] or lines
+    return "".join(f"\n    {line}" for line in lines[-_LAST_LINES:])
 
 
 class Service:

@@ -22,7 +22,7 @@ from contextlib import contextmanager
 from uuid import UUID
 
 from infra.demo.crew import CDC, INSTANCE, Crew, Service
-from infra.demo.errors import DemoError
+from infra.demo.errors import DemoError, StalledError
 from infra.demo.records import Received, follow, judge, reader
 from infra.demo.screen import Screen, shorten
 from infra.demo.stage import PARTITIONS, Stage
@@ -120,18 +120,8 @@ class Director:
             follow(source, lambda seen: seen >= rows.keys(), patience=PATIENCE, tick=lambda _: self._alive(tick))
         records = self._everything()
         self.screen.table(
-            ("topic", "part", "offset", "key", "value", "headers"),
-            [
-                (
-                    record.topic,
-                    str(record.partition),
-                    str(record.offset),
-                    (record.key or b"").decode(errors="replace") if record.key is not None else "none",
-                    shorten((record.value or b"").decode(errors="replace")),
-                    ", ".join(f"{name}={shorten((value or b'').decode(), 13)}" for name, value in record.headers),
-                )
-                for record in sorted(records, key=lambda r: (r.topic, r.partition, r.offset))
-            ],
+            ("topic", "part", "offset", "key", "value; headers"),
+            [self._line(record) for record in sorted(records, key=lambda r: (r.topic, r.partition, r.offset))],
         )
         self._judge(rows, records)
         came = {str(record.event_id) for record in records}.intersection(rolled_back)
@@ -141,6 +131,14 @@ class Director:
             f"{len(rows)} committed events: {len(records)} records, every value equal to its row byte for byte"
         )
         self.screen.fact(f"{len(rolled_back)} events were written and rolled back: none arrived")
+
+    def _line(self, record: Received) -> tuple[str, ...]:
+        def text(value: bytes | None, length: int) -> str:
+            return "none" if value is None else shorten(value.decode(errors="replace"), length)
+
+        value = text(record.value, self.screen.room)
+        headers = ", ".join(f"{name}={text(value, 16)}" for name, value in record.headers)
+        return (record.topic, str(record.partition), str(record.offset), text(record.key, 13), f"{value}\n{headers}")
 
     def _alive(self, tick: Callable[[], None]) -> None:
         self.crew.check_tailer()
@@ -210,7 +208,7 @@ class Director:
 
             try:
                 follow(source, lambda seen: len(seen) >= total, patience=PATIENCE, tick=tick)
-            except DemoError:
+            except StalledError:
                 self._judge(self.stage.rows(), self._everything())  # says better what is missing, if it finds anything
                 raise
         took = time.monotonic() - began
@@ -232,7 +230,7 @@ class Director:
         payload = """'{"order": "mine", "customer": "ann", "number": 99}'"""
         self.screen.scene("What to try next (the servers still run; `make down` stops them)")
         self.screen.command(
-            f"{cdc} outbox add --url {self.stage.database}/{self.stage.shop} --name order.created "
+            f"{cdc} outbox add --url {self.stage.url_for_people(self.stage.shop)} --name order.created "
             f"--topic {self.stage.orders_topic} --key ann --payload {payload}",
             "write an event by hand",
         )

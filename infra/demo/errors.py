@@ -1,4 +1,4 @@
-"""The one error of the demo: something is not as promised."""
+"""The errors of the demo: something is not as promised."""
 
 
 class DemoError(Exception):
@@ -7,3 +7,7 @@ class DemoError(Exception):
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)
         self.hint = hint
+
+
+class StalledError(DemoError):
+    """Records stopped coming, although the tailer runs."""

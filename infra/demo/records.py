@@ -18,7 +18,7 @@ from uuid import UUID, uuid4
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from infra.demo.errors import DemoError
+from infra.demo.errors import DemoError, StalledError
 
 _UP = "is Kafka running? `make up` starts what died"
 ID_HEADERS = ("event_id", "message_id")
@@ -190,7 +190,7 @@ def follow(
         if len(seen) > before:
             quiet_since = time.monotonic()
         elif time.monotonic() - quiet_since > patience:
-            raise DemoError(
+            raise StalledError(
                 f"no new record for {patience:.0f} s; {len(seen):,} have come so far",
                 "the tailer's log, .stack/demo/tailer.log, says what it was doing",
             )

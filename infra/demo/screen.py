@@ -16,10 +16,11 @@ from rich.table import Table
 
 _LINE_EVERY = 2.0
 _WIDTH_OF_A_FILE = 160
-_SHORT = 46
+_NEXT_TO_VALUES = 60
+"""What the other columns of a table of records need."""
 
 
-def shorten(text: str, length: int = _SHORT) -> str:
+def shorten(text: str, length: int) -> str:
     """Cut a text, and say so."""
     return text if len(text) <= length else text[: length - 1] + "…"
 
@@ -32,6 +33,11 @@ class Screen:
         if not self._console.is_terminal:
             self._console = Console(highlight=False, width=_WIDTH_OF_A_FILE)
         self._began = time.monotonic()
+
+    @property
+    def room(self) -> int:
+        """How much of a record's value fits into a table."""
+        return max(20, self._console.width - _NEXT_TO_VALUES)
 
     def scene(self, title: str) -> None:
         """Begin a scene."""
@@ -56,8 +62,11 @@ class Screen:
             self._console.print(f"  {escape(hint)}", soft_wrap=True)
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        """Print a table."""
-        table = Table(*columns, box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False)
+        """Print a table; only its last column gives way where the terminal is narrow."""
+        table = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False, show_lines=False)
+        for column in columns[:-1]:
+            table.add_column(column, no_wrap=True)
+        table.add_column(columns[-1], overflow="fold")
         for row in rows:
             table.add_row(*map(escape, row))
         self._console.print(table)

@@ -118,6 +118,11 @@ class Stage:
         """Return a SQLAlchemy URL."""
         return f"mysql+{driver}://{urlsplit(self.database).netloc}/{schema}"
 
+    def url_for_people(self, schema: str) -> str:
+        """Return a URL for our commands; an empty password is written out, or they would ask for it."""
+        account, _, server = urlsplit(self.database).netloc.rpartition("@")
+        return f"mysql://{account}{'' if ':' in account else ':'}@{server}/{schema}"
+
     def connect(self) -> pymysql.Connection:
         """Open a connection of our own."""
         at = urlsplit(self.database)

@@ -38,6 +38,7 @@ from urllib.parse import unquote, urlsplit
 REPOSITORY = Path(__file__).resolve().parents[2]
 VENVS = ("cqrs-4", "cqrs-5")
 MYSQL_PORT = 3306
+PARTITIONS = 3
 
 SHIM = (
     "cqrs.BaseModel = pydantic.BaseModel",
@@ -241,9 +242,11 @@ def run_in(venv: str, path: Path, page: Page, database, kafka) -> None:
             if len(row) != 1:
                 raise PageError(f"the page wrote {len(row)} rows")
             topic = row[0][0]
-            if topic not in before:
-                kafka.create_topic(topic, partitions=3)
-            ends = kafka.ends(topic)
+            if topic in before:
+                ends = kafka.ends(topic)
+            else:
+                kafka.create_topic(topic, partitions=PARTITIONS)
+                ends = [0] * PARTITIONS
             tail(config)
             records = [r for r in kafka.read_committed(topic) if r.offset >= ends[r.partition]]
         finally:

@@ -141,10 +141,10 @@ class Service:
 
 async def _few(service: Service) -> None:
     for user, meeting, number, closed in (
-        ("ann", "m-1", 1, False),
-        ("bob", "m-1", 2, False),
-        ("carl", "m-2", 1, True),
-        ("eve", "m-2", 1, False),
+        ("ann", "standup", 1, False),
+        ("bob", "standup", 2, False),
+        ("carl", "review", 1, True),
+        ("eve", "review", 1, False),
     ):
         event = await service.join(user, meeting, number, closed=closed)
         print(json.dumps({"who": user, "events": [event], "committed": not closed}), flush=True)
