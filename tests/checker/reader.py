@@ -25,35 +25,45 @@ class EndHidden(AssertionError):
     """The end of a partition does not become visible: a transaction without end."""
 
 
+def admin(bootstrap: str) -> AdminClient:
+    """To be kept until the answers are there: its end cuts them off."""
+    return AdminClient({"bootstrap.servers": bootstrap, "log_level": 0, "error_cb": lambda _: None})
+
+
 def make_topics(bootstrap: str, topics: dict[str, int]) -> None:
     """Topics that keep everything, with so many partitions each."""
     config = {"retention.ms": "-1", "cleanup.policy": "delete"}
     wanted = [
         NewTopic(name, num_partitions=count, replication_factor=1, config=config) for name, count in topics.items()
     ]
-    for done in AdminClient({"bootstrap.servers": bootstrap}).create_topics(wanted).values():
+    client = admin(bootstrap)
+    for done in client.create_topics(wanted).values():
         done.result(60)
+    while not topics.keys() <= client.list_topics(timeout=60).topics.keys():
+        time.sleep(0.05)
 
 
 def delete_topics(bootstrap: str, topics: list[str]) -> None:
-    for done in AdminClient({"bootstrap.servers": bootstrap}).delete_topics(topics).values():
+    client = admin(bootstrap)
+    for done in client.delete_topics(topics).values():
         done.result(60)
 
 
 def topic_names(bootstrap: str) -> set[str]:
     """All topics, without asking for one by its name (which could create it)."""
-    return set(AdminClient({"bootstrap.servers": bootstrap}).list_topics(timeout=60).topics)
+    return set(admin(bootstrap).list_topics(timeout=60).topics)
 
 
 def partitions_of(bootstrap: str, topics: Iterable[str]) -> list[tuple[str, int]]:
-    known = AdminClient({"bootstrap.servers": bootstrap}).list_topics(timeout=60).topics
+    known = admin(bootstrap).list_topics(timeout=60).topics
     return [(topic, partition) for topic in topics if topic in known for partition in known[topic].partitions]
 
 
 def ends_of(bootstrap: str, partitions: list[tuple[str, int]]) -> dict[tuple[str, int], int]:
     """The high watermarks."""
     asked = {TopicPartition(*partition): OffsetSpec.latest() for partition in partitions}
-    answers = AdminClient({"bootstrap.servers": bootstrap}).list_offsets(asked, request_timeout=60)
+    client = admin(bootstrap)
+    answers = client.list_offsets(asked, request_timeout=60)
     return {(at.topic, at.partition): answer.result(60).offset for at, answer in answers.items()}
 
 
@@ -67,6 +77,10 @@ def consumer(bootstrap: str, partitions: list[tuple[str, int]]) -> Consumer:
             "auto.offset.reset": "error",
             "enable.partition.eof": True,
             "fetch.wait.max.ms": 50,
+            "allow.auto.create.topics": False,
+            "reconnect.backoff.max.ms": 500,
+            "log_level": 0,
+            "error_cb": lambda _: None,  # a broker that is killed on purpose is no news
         }
     )
     made.assign([TopicPartition(topic, partition, 0) for topic, partition in partitions])

@@ -1,0 +1,85 @@
+"""The real tailer, with an observer that kills its own process (SIGKILL) at a named step.
+
+    python tests/crash/tailer.py -c FILE --die-at STEP[:N][+MS] [--instance NAME] [--first-start] [--until-caught-up]
+
+`STEP` is a step of the Observer, or one of two more around the making of the checkpoint topic,
+which have no step of their own: `topic_asked` and `topic_made`. `N` is its N-th occurrence (1).
+With `+MS` the process goes on for so many milliseconds, and dies while it does the next thing.
+Nothing else is changed: what runs is the composition that `cdc tailer run` runs.
+"""
+
+import argparse
+import asyncio
+import functools
+import os
+import re
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from cdc.kafka import first_start
+from cdc.settings import load
+from cdc.tailer import logs
+from cdc.tailer.run import Options, run_tailer
+
+
+class Death:
+    """An Observer that does not survive its step."""
+
+    def __init__(self, when: str) -> None:
+        match = re.fullmatch(r"([a-z_]+)(?::(\d+))?(?:\+(\d+))?", when)
+        if match is None:
+            raise SystemExit(f"not a moment to die at: {when!r}")
+        self.step, self.left, self.later = match[1], int(match[2] or 1), int(match[3] or 0) / 1000
+
+    def __call__(self, step: str, /, **facts: object) -> None:
+        if step != self.step:
+            return
+        self.left -= 1
+        if self.left == 0:
+            if self.later:
+                threading.Timer(self.later, die).start()
+            else:
+                die()
+
+
+def die() -> None:
+    """End as a power cut would: nothing is flushed, closed or released."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def watch_topic_making(death: Death) -> None:
+    """Two more steps, around the call that makes the checkpoint topic."""
+    make = first_start.make_topic
+
+    @functools.wraps(make)
+    async def watched(*arguments: Any, **named: Any) -> None:
+        death("topic_asked")
+        await make(*arguments, **named)
+        death("topic_made")
+
+    first_start.make_topic = watched
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("-c", "--config", type=Path, required=True)
+    parser.add_argument("--die-at", required=True)
+    parser.add_argument("--instance")
+    parser.add_argument("--first-start", action="store_true")
+    parser.add_argument("--until-caught-up", action="store_true")
+    given = parser.parse_args()
+    death = Death(given.die_at)
+    watch_topic_making(death)
+    observer: Callable[[str], Death] = lambda _: death  # noqa: E731 - one for the one source
+    logs.configure("json", verbose=False)
+    options = Options(until_caught_up=given.until_caught_up, instance=given.instance, first_start=given.first_start)
+    outcomes = asyncio.run(run_tailer(load(given.config), options, observer=observer))
+    return max((outcome.error.exit_code for outcome in outcomes if outcome.error), default=0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
