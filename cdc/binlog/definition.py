@@ -64,14 +64,14 @@ class Image:
 class Definition:
     """A table's columns at one time, and which of them are wanted."""
 
-    __slots__ = ("_images", "bitmap", "full", "map", "row_end", "spec", "wanted", "width")
+    __slots__ = ("_images", "bitmap", "head", "map", "row_end", "spec", "usual", "wanted", "width")
 
     def __init__(self, table: TableMap, spec: TableSpec) -> None:
         self.map = table
         self.spec = spec
         if not table.has_names or not table.columns:
             raise RowMetadataNotFull(
-                f"rows of {spec} in the log have no column names: binlog_row_metadata was not FULL when they were written",
+                f"rows of {spec} in the log have no column names: binlog_row_metadata was not FULL when they came",
                 hint="SET GLOBAL binlog_row_metadata=FULL (and in the server's configuration); it holds at once. Rows "
                 "written before cannot be read from the log: set the checkpoint behind them and `cdc replay` them",
             )
@@ -84,9 +84,10 @@ class Definition:
         self.wanted = frozenset(i for i, name in enumerate(names) if spec.wanted is None or name in spec.wanted)
         self.width = len(names)
         self.bitmap = (self.width + 7) // 8
-        self.full = (1 << self.width) - 1
         self.row_end = _row_end(table)
         self._images: dict[bytes, Image] = {}
+        self.head = b"\xff"  # column count and bitmap of the last rows event, whose image is `usual`
+        self.usual: Image | None = None
 
     def image(self, present: bytes) -> Image:
         """The image that has the columns of this bitmap."""

@@ -285,22 +285,6 @@ def gtid_tagged(body: bytes) -> Gtid:
     return Gtid(str(uuid.UUID(bytes=source)), tag, number)
 
 
-class MariadbGtid(NamedTuple):
-    """The number and domain of a MariaDB GTID event (the server id is in the header), and its flags."""
-
-    sequence: int
-    domain: int
-    flags: int
-
-    @property
-    def standalone(self) -> bool:
-        """The group is one event long: a DDL, or the end of an XA transaction."""
-        return self.flags & 1 == 1
-
-
-mariadb_gtid_struct = struct.Struct("<QIB")
-
-
 def gtid_list(body: bytes) -> dict[int, tuple[int, int]]:
     """GTID_LIST: the last GTID of each domain before this file; (server id, sequence) by domain."""
     count = _U32(body, 0)[0] & 0xFFFFFFF

@@ -29,7 +29,19 @@ import zlib
 from collections.abc import Collection, Sequence
 
 from cdc.binlog import events
-from cdc.binlog.events import BEGIN, COMMIT, CRC_RESIDUE, KINDS, MAP, OTHER, PASS, TEXT, WRITE
+from cdc.binlog.events import (
+    BEGIN,
+    COMMIT,
+    CRC_RESIDUE,
+    KINDS,
+    MAP,
+    OTHER,
+    PASS,
+    TEXT,
+    WRITE,
+    WRITE_ROWS,
+    WRITE_ROWS_V1,
+)
 from cdc.binlog.reader import Reader, ServerSaid, UnknownXaRows
 from cdc.errors import CdcError
 from cdc.model import SourceTransaction, TableSpec
@@ -37,13 +49,13 @@ from cdc.position import Flavour, Position
 
 __all__ = ["Feed", "ServerSaid", "UnknownXaRows"]
 
-_packet = struct.Struct("<IB4xB4xI").unpack_from
-"""Length and sequence number, status byte, type, size: of an event in a packet."""
-_event = struct.Struct("<4xB4xI").unpack_from
-_u16 = struct.Struct("<H").unpack_from
-_u32 = struct.Struct("<I").unpack_from
-_PACKET_HEAD, _EVENT_HEAD = 18, 13
-_WHOLE_PACKET = 0xFFFFFF
+_packet = struct.Struct("<IBIB4xII").unpack_from
+"""Length and sequence number, status byte; time, type, size, end position of the event in it."""
+_event = struct.Struct("<IB4xII").unpack_from
+_WHOLE = 0xFFFFFF
+_NO_KIND = -1
+_LEAST, _MOST = events.HEADER, _WHOLE - 1
+"""Sizes of an event that is one packet."""
 _FOREIGN = (ValueError, LookupError, TypeError, OverflowError, struct.error, zlib.error, RecursionError)
 """What our own functions raise on bytes that are not what they should be."""
 
@@ -92,47 +104,40 @@ class Feed(Reader):
             raise self._failure
         return out
 
-    def _walk(self, buf: bytes, crc: int, *, framed: bool) -> int:  # noqa: PLR0912, PLR0915 - the hot loop: calls cost more than lines
+    def _walk(self, buf: bytes, crc: int, *, framed: bool) -> int:  # noqa: PLR0912, PLR0915 - hot: calls cost more than lines
         """Go through all events that are complete; the place behind the last one.
 
-        On an error `_at_buffer` is the begin of the event that caused it.
+        On an error `_at_buffer` is the begin of the event that caused it, and the count stands before it.
         """
-        p, end, lead, kind = 0, len(buf), 5 if framed else 0, None
-        crc32, kinds, keys = zlib.crc32, KINDS, self._keys
-        tx = self._tx
+        p, lead, kind = 0, 5 if framed else 0, _NO_KIND
+        end, crc32, kinds, keys = len(buf), zlib.crc32, KINDS, self._keys
         pos = before = self._progress.at
-        last_id, last_body, definition = self._last_id, self._last_body, self._definition
+        last_id, last_body, definition, active, mapped = self._map
         self._need, self._position = 0, None
         try:
-            if self._big and framed:
-                p = self._odd_packet(buf, 0)
-                pos = self._progress.at
-                last_id, last_body, definition = self._last_id, self._last_body, self._definition
-            while not (self._big and framed):
+            while True:
                 if framed:
-                    if (
-                        end - p < _PACKET_HEAD
-                        or (head := _packet(buf, p))[1]
-                        or head[0] & 0xFFFFFF != head[3] + 1
-                        or not events.HEADER <= head[3] < _WHOLE_PACKET - 1
-                    ):
-                        self._progress.at, kind = pos, None
-                        before = pos
-                        self._last_id, self._last_body, self._definition = last_id, last_body, definition
+                    try:
+                        head, status, time, kind, size, ends = _packet(buf, p)
+                    except struct.error:
+                        status, kind = -1, _NO_KIND
+                    if status or head & _WHOLE != size + 1 or not _LEAST <= size < _MOST or self._big:
+                        self._progress.at = before = pos
+                        self._map = last_id, last_body, definition, active, mapped
                         nxt = self._odd_packet(buf, p)
                         pos = self._progress.at
-                        waits, p = nxt == p, nxt
-                        if waits or self._big:
+                        last_id, last_body, definition, active, mapped = self._map
+                        if nxt == p or self._big:
+                            p = nxt
                             break
-                        last_id, last_body, definition = self._last_id, self._last_body, self._definition
+                        p = nxt
                         continue
-                    _, _, kind, size = head
-                else:
-                    if end - p < _EVENT_HEAD:
-                        break
-                    kind, size = _event(buf, p)
+                elif end - p >= events.HEADER:
+                    time, kind, size, ends = _event(buf, p)
                     if size < events.HEADER or size > self.LARGEST:
                         raise ValueError(f"an event of {size} bytes")
+                else:
+                    break
                 e = p + lead
                 nxt = e + size
                 if nxt > end:
@@ -148,45 +153,74 @@ class Feed(Reader):
                     continue
                 stop = nxt - crc
                 if k == MAP:
-                    if not self._mapped:
-                        self._mapped = self._enter()
+                    if not mapped:
+                        mapped = self._enter()
                     if buf.startswith(keys, e + 27):
                         body = buf[e + 19 : stop]
                         if body != last_body:
+                            if active and definition is not None:
+                                self._others[last_id] = definition
                             definition = self._define(body)
                             last_body, last_id = body, body[:6]
-                        self._ids[body[:6]] = definition  # type: ignore[assignment] # set together with last_body
+                        active = True
                 elif k == WRITE:
-                    if not self._mapped:
+                    if not mapped:
                         raise ValueError("rows without a TABLE_MAP before them: reading began inside a transaction")
-                    if definition is not None:
-                        found = definition if buf.startswith(last_id, e + 19) else self._ids.get(buf[e + 19 : e + 25])
-                        if found is not None and self._ids:
-                            self._rows(buf, e, stop, kind, found)
-                            tx.size += size
+                    if active and definition is not None:
+                        tx = self._tx
+                        if not buf.startswith(last_id, e + 19):
+                            if self._others and (found := self._others.get(buf[e + 19 : e + 25])) is not None:
+                                self._rows(buf, e, stop, kind, found)
+                                tx.size += size
+                            p = nxt
+                            continue
+                        tx.size += size
+                        q = e + (27 if kind == WRITE_ROWS_V1 else 29)
+                        if (
+                            kind > WRITE_ROWS  # compressed
+                            or (kind == WRITE_ROWS and buf[e + 27] != 2)  # noqa: PLR2004 - extra data
+                            or not buf.startswith(definition.head, q)
+                            or (usual := definition.usual) is None
+                        ):
+                            self._rows(buf, e, stop, kind, definition)
+                        else:
+                            append, decoders, null_bytes = tx.rows.append, usual.compiled, usual.null_bytes
+                            q += len(definition.head)
+                            while q < stop:
+                                nulls = buf[q : q + null_bytes]
+                                try:
+                                    row, q = decoders[nulls](buf, q + null_bytes)
+                                except KeyError:
+                                    row, q = usual.decoder(nulls)(buf, q + null_bytes)
+                                if row is None:
+                                    self.history_rows += 1
+                                else:
+                                    append(row)
+                            if q != stop:
+                                raise ValueError("a row that ends behind its event")
                 elif k == BEGIN:
-                    (ends,) = _u32(buf, e + 13)
                     if ends and ends != pos & 0xFFFFFFFF:
                         pos = self._resync(pos, ends)
                     if self._gtid is not None:
                         self._unfinished()
                     self._gtid, self._begin, self._begun = buf[e:stop], pos - size, False
+                    mapped = active = False
                 elif k == COMMIT:
-                    (ends,) = _u32(buf, e + 13)
                     if ends and ends != pos & 0xFFFFFFFF and self._outer is None:
                         pos = self._resync(pos, ends)
-                    self._commit(_u32(buf, e)[0], pos, None)
+                    self._commit(time, pos)
+                    mapped = active = False
                 elif k == TEXT and buf.endswith(b"\0BEGIN", e, stop) and self._is_begin(buf, e, stop):
                     self._begun = True
                     if self._gtid is None:
                         self._begin = before
                 else:
-                    self._progress.at, self._at_buffer = pos, p
-                    self._last_id, self._last_body, self._definition = last_id, last_body, definition
+                    self._progress.at = pos
+                    self._map = last_id, last_body, definition, active, mapped
                     self._rare(kind, buf[e:nxt], crc)
+                    last_id, last_body, definition, active, mapped = self._map
                     crc = self._crc if framed or self._outer is None else 0
                     pos = self._progress.at
-                    last_id, last_body, definition = self._last_id, self._last_body, self._definition
                 p = nxt
         except _FOREIGN as error:
             pos = before
@@ -200,5 +234,5 @@ class Feed(Reader):
         finally:
             self._at_buffer = p
             self._progress.at = pos
-            self._last_id, self._last_body, self._definition = last_id, last_body, definition
+            self._map = last_id, last_body, definition, active, mapped
         return p

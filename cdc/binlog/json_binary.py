@@ -14,8 +14,8 @@ own length, which no real document exceeds.
 from __future__ import annotations
 
 import base64
-import json
 import struct
+from json.encoder import encode_basestring as _quote
 
 from cdc.binlog.numbers import decimal
 from cdc.binlog.table_map import DATE, DATETIME, NEWDECIMAL, TIME, TIMESTAMP
@@ -26,14 +26,40 @@ _LITERALS = {0: "null", 1: "true", 2: "false"}
 _NUMBERS = {5: "<h", 6: "<H", 7: "<i", 8: "<I", 9: "<q", 10: "<Q", 11: "<d"}
 _INLINED, _INLINED_LARGE = frozenset((4, 5, 6)), frozenset((4, 5, 6, 7, 8))
 _DEEPEST = 101
-_quote = json.JSONEncoder(ensure_ascii=False).encode
+_SHORT = 127
 
 
 def text_of(data: bytes) -> str:
     """The document as JSON text. Raises ValueError, IndexError or struct.error on bytes that are none."""
     if not data:
         return "null"  # the server's own rule for a value without bytes
+    if data[0] == _SMALL_OBJECT and 0 < data[1] <= _FLAT_KEYS and (text := _flat(data)):
+        return text
     return _Document(data).value(data[0], 1, 0)
+
+
+_FLAT_KEYS = 8
+_FLAT = tuple(struct.Struct("<xHH" + "HH" * n + "BH" * n).unpack_from for n in range(_FLAT_KEYS + 1))
+
+
+def _flat(data: bytes) -> str | None:
+    """The short way for what headers mostly are, a few short strings; None where it is anything else."""
+    count = data[1]
+    fields, parts, cost = _FLAT[count](data), [], 0
+    if fields[0] != count:
+        return None
+    for i in range(2, 2 + 2 * count, 2):
+        key, key_size, kind, at = fields[i], fields[i + 1], fields[i + 2 * count], fields[i + 1 + 2 * count]
+        if kind != _STRING or (size := data[at + 1]) > _SHORT:
+            return None
+        key, at = key + 1, at + 2
+        if key + key_size > len(data) or at + size > len(data):
+            raise ValueError("a JSON value that is cut off")
+        cost += key_size + size
+        parts.append(_quote(data[key : key + key_size].decode()) + ": " + _quote(data[at : at + size].decode()))
+    if cost > len(data):
+        raise ValueError("a JSON value that points into itself")
+    return "{" + ", ".join(parts) + "}"
 
 
 class _Document:

@@ -19,12 +19,12 @@ import struct
 import uuid
 from functools import lru_cache
 
-from cdc.binlog.events import GTID, GTID_TAGGED, HEADER, MARIADB_GTID, Gtid, gtid_tagged, mariadb_gtid_struct
+from cdc.binlog.events import GTID, GTID_TAGGED, HEADER, MARIADB_GTID, Gtid, gtid_tagged
 from cdc.position import GtidList, GtidSet, GtidSetBuilder, LastTransaction, Position, PreparedTransaction, Sid
 
 _NUMBER = struct.Struct("<q").unpack_from
 _SERVER = struct.Struct("<I").unpack_from
-_MARIADB = mariadb_gtid_struct.unpack_from
+_MARIADB = struct.Struct("<QI").unpack_from
 _NO_END = 1 << 63
 
 
@@ -34,15 +34,18 @@ class Progress:
     def __init__(self, start: Position, *, learn_gtids: bool) -> None:
         self.start = start
         self.file, self.at, self.file_created = start.file, start.position, start.file_created
-        self.log_time = start.log_time
+        self._log_time = start.log_time
         self._learn = learn_gtids and start.gtid_set is None
         self._last: LastTransaction | None = start.last
-        self._raw_last: tuple[bytes | None, int, int, int] | None = None
+        self.finished: tuple[bytes | None, int, int, int] | None = None
+        """GTID event, begin, end and time of the last finished group."""
         gtids = start.gtid_set
         self._builder = GtidSetBuilder(gtids) if isinstance(gtids, GtidSet) else None
         self._domains = dict(gtids) if isinstance(gtids, GtidList) else None
         self._out_of_order = set(start.out_of_order)
         self._sid, self._from, self._next, self._limit = b"", 0, 0, 0
+        self._domain: int | None = None
+        self._sequence, self._event = 0, b""
 
     # -- GTIDs ---------------------------------------------------------------------------
 
@@ -56,17 +59,9 @@ class Progress:
         else:
             self._domains = dict(gtids)
 
-    def finish(self, gtid: bytes | None, begin: int, end: int, time: int) -> bool:
-        """A group is over. False: its GTID was in the set before, so it is an old one."""
-        self._raw_last = gtid, begin, end, time
-        self.log_time = time
-        return gtid is None or self.add(gtid)
-
-    def finish_prepared(self, gtid: bytes | None, begin: int, end: int, time: int) -> None:
-        """A group that ends in XA PREPARE is over: on MySQL its GTID is not ours yet."""
-        self._raw_last = gtid, begin, end, time
-        self.log_time = time
-        if gtid is not None and gtid[4] == MARIADB_GTID:
+    def add_prepared(self, gtid: bytes) -> None:
+        """The GTID of a group that ends in XA PREPARE: on MySQL it is not ours yet."""
+        if gtid[4] == MARIADB_GTID:
             self.add(gtid)
 
     def contains(self, gtid: bytes) -> bool:
@@ -88,13 +83,11 @@ class Progress:
         """Put the GTID of a group's first event in. False where it was in."""
         kind = gtid[4]
         if kind == MARIADB_GTID:
-            sequence, domain, _ = _MARIADB(gtid, HEADER)
-            if self._domains is None:
-                self._domains = {}
-            known = self._domains.get(domain)
-            if known is not None and sequence <= known[1]:
-                self._out_of_order.add(domain)
-            self._domains[domain] = (_SERVER(gtid, 5)[0], sequence)
+            sequence, domain = _MARIADB(gtid, HEADER)
+            if domain == self._domain and sequence > self._sequence:
+                self._sequence, self._event = sequence, gtid
+            else:
+                self._add_mariadb(domain, sequence, gtid)
         elif kind == GTID:
             (number,) = _NUMBER(gtid, 36)
             if number == self._next and number < self._limit and gtid[20:36] == self._sid:
@@ -104,6 +97,17 @@ class Progress:
         elif kind == GTID_TAGGED:
             return self._add(_read(gtid), b"")
         return True
+
+    def _add_mariadb(self, domain: int, sequence: int, gtid: bytes) -> None:
+        """Another domain than the last one's, or a number that went back."""
+        self._flush()
+        if self._domains is None:
+            self._domains = {}
+        known = self._domains.get(domain)
+        if known is not None and sequence <= known[1]:
+            self._out_of_order.add(domain)
+        self._domains[domain] = (_SERVER(gtid, 5)[0], sequence)
+        self._domain, self._sequence, self._event = domain, sequence, gtid
 
     def _add(self, gtid: Gtid, raw: bytes) -> bool:
         if self._builder is None:
@@ -119,7 +123,9 @@ class Progress:
         return True
 
     def _flush(self) -> None:
-        """The numbers that were only counted, into the set."""
+        """What was only counted, into the set or the list."""
+        if self._domains is not None and self._domain is not None:
+            self._domains[self._domain] = (_SERVER(self._event, 5)[0], self._sequence)
         if self._builder is not None and self._next > self._from:
             self._builder.add_range((_source(self._sid), ""), self._from, self._next - 1)
         self._from, self._next, self._limit = 0, 0, 0
@@ -129,16 +135,18 @@ class Progress:
     def moved_to(self, file: str, position: int) -> None:
         """Another file, or another place in it: `last` is of the file before."""
         if file != self.file:
+            last = self.last()
+            self._log_time = last.commit_time if last else self._log_time
             self.file, self.file_created = file, 0
-            self._last = self._raw_last = None
+            self._last = self.finished = None
         self.at = position
 
     def last(self) -> LastTransaction | None:
         """The last finished group of this file."""
-        if self._raw_last is not None:
-            gtid, begin, end, time = self._raw_last
+        if self.finished is not None:
+            gtid, begin, end, time = self.finished
             self._last = LastTransaction(text_of(gtid), end, time, end - begin)
-            self._raw_last = None
+            self.finished = None
         return self._last
 
     def position(self, at: int, open_xa: tuple[PreparedTransaction, ...]) -> Position:
@@ -148,7 +156,9 @@ class Progress:
             self._flush()
             gtids = self._builder.freeze()
         elif self._domains is not None:
+            self._flush()
             gtids = GtidList(self._domains)
+        last = self.last()
         return Position(
             flavour=self.start.flavour,
             server=self.start.server,
@@ -156,10 +166,10 @@ class Progress:
             position=at,
             gtid_set=gtids,
             file_created=self.file_created,
-            last=self.last(),
+            last=last,
             prepared=open_xa,
             out_of_order=tuple(sorted(self._out_of_order)),
-            log_time=self.log_time,
+            log_time=last.commit_time if last else self._log_time,
         )
 
 
@@ -168,7 +178,7 @@ def text_of(gtid: bytes | None) -> str | None:
     if gtid is None or gtid[4] not in (MARIADB_GTID, GTID, GTID_TAGGED):
         return None
     if gtid[4] == MARIADB_GTID:
-        sequence, domain, _ = _MARIADB(gtid, HEADER)
+        sequence, domain = _MARIADB(gtid, HEADER)
         return f"{domain}-{_SERVER(gtid, 5)[0]}-{sequence}"
     if gtid[4] == GTID:
         return f"{_source(gtid[20:36])}:{_NUMBER(gtid, 36)[0]}"

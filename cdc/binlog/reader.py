@@ -31,6 +31,7 @@ _head = struct.Struct("<IBIIIH").unpack_from
 _FILE_NAME = re.compile(r"[^\x00-\x1f]{1,500}\.\d+")
 _DEFINITIONS = 256
 _FAR = 1 << 31
+_NO_MAP = (b"", b"", None, False, False)
 
 DAMAGED = (
     "the file or the way to here is damaged, or this is an event we do not know: look at it with the server's own "
@@ -79,7 +80,7 @@ class Reader(ABC):
         self.flavour = flavour
         self.eof = False
         self.repeated = 0
-        """Groups that came although their GTIDs were in the set: dropped."""
+        """Groups with rows that came although their GTIDs were in the set: dropped."""
         self.history_rows = 0
         """Rows of system-versioned tables that an UPDATE wrote: no INSERTs."""
         self._framed = framed
@@ -93,12 +94,12 @@ class Reader(ABC):
             self._tx.prepared[key_of(parse_xid(known.xid))] = Prepared(known, None)
         self._crc = 0
         self._gtid: bytes | None = None
-        self._begin, self._begun, self._mapped = start.position, False, False
+        self._begin, self._begun = start.position, False
         self._outer: tuple[int, int] | None = None
         self._definitions: dict[bytes, Definition] = {}
-        self._ids: dict[bytes, Definition] = {}
-        self._last_id, self._last_body = b"", b""
-        self._definition: Definition | None = None
+        # The last TABLE_MAP of ours: its id, body and definition; is it of the open group; has that any TABLE_MAP?
+        self._map: tuple[bytes, bytes, Definition | None, bool, bool] = _NO_MAP
+        self._others: dict[bytes, Definition] = {}
         self._failure: Exception | None = None
         self._retry = False
         self._parts: list[bytes] = []
@@ -144,8 +145,7 @@ class Reader(ABC):
     def next_file(self, file: str) -> None:
         """The bytes of another file come, from byte 4 on. Only for files, where one may end without a ROTATE."""
         self._parts, self._have, self._need = [], 0, 0
-        if self.in_transaction:
-            self._abandon()
+        self._abandon()
         self._progress.moved_to(file, 4)
         self._position = None
 
@@ -170,34 +170,39 @@ class Reader(ABC):
         self._close_group()
 
     def _close_group(self) -> None:
-        self._gtid, self._begun, self._mapped = None, False, False
-        if self._ids:
-            self._ids.clear()
+        self._gtid, self._begun = None, False
+        if self._others:
+            self._others.clear()
 
     def _abandon(self) -> None:
-        """The file ends inside a group: the server died while it wrote it, it was not committed."""
+        """The file ends, maybe inside a group: then the server died while it wrote it, and it was not committed."""
         self._tx.clear()
         self._close_group()
-        self._last_id, self._last_body, self._definition = b"", b"", None
+        self._map = _NO_MAP
 
     def _commit(self, time: int, end: int, rows: list[Row] | None = None) -> None:
         """The group is finished; its rows, or those given, are committed."""
+        gtid, begin, progress, tx = self._gtid, self._begin, self._progress, self._tx
         if self._outer is not None:
             time, end = self._outer
-        if not self.in_transaction:
+        if gtid is None and not self._begun:
             raise ValueError("the end of a transaction that has not begun")
-        gtid, begin = self._gtid, self._begin
-        fresh = self._progress.finish(gtid, begin, end, time)
-        tx = self._tx
-        if rows is None and tx.rows:
-            rows = tx.take()
-        elif tx.savepoints or tx.rows:
-            tx.clear()
-        if not fresh:
-            self.repeated += 1
-        elif rows:
-            self._out.append(SourceTransaction(text_of(gtid), self._progress.file, end, time, end - begin, rows))
-        self._close_group()
+        progress.finished = gtid, begin, end, time
+        fresh = gtid is None or progress.add(gtid)
+        if rows is None:
+            rows = tx.rows
+            if rows:
+                tx.rows, tx.size = [], 0
+        if tx.savepoints:
+            tx.savepoints.clear()
+        if rows:
+            if fresh:
+                self._out.append(SourceTransaction(text_of(gtid), progress.file, end, time, end - begin, rows))
+            else:
+                self.repeated += 1
+        self._gtid, self._begun = None, False
+        if self._others:
+            self._others.clear()
 
     def _is_begin(self, buf: bytes, e: int, stop: int) -> bool:
         """Is `BEGIN`, with which this QUERY's text ends, all of the text?"""
@@ -228,11 +233,13 @@ class Reader(ABC):
         q = e + HEADER + 8
         if kind in (events.WRITE_ROWS, events.WRITE_ROWS_COMPRESSED):
             q += buf[q] | buf[q + 1] << 8  # extra data, with its own length
+        head = q
         width, q = (buf[q], q + 1) if buf[q] < 251 else events.lenenc(buf, q)  # noqa: PLR2004
         if width != definition.width:
             raise ValueError(f"rows of {width} columns in a table of {definition.width}")
-        image = definition.image(buf[q : q + definition.bitmap])
-        q += definition.bitmap
+        present = buf[q : q + definition.bitmap]
+        image, q = definition.image(present), q + definition.bitmap
+        definition.head, definition.usual = buf[head:q], image
         if kind >= events.WRITE_ROWS_COMPRESSED_V1:
             buf = compressed.unpack(buf[q:stop])
             q, stop = 0, len(buf)
@@ -308,9 +315,7 @@ class Reader(ABC):
             raise ValueError("its checksum is wrong")
         if made_up:
             self._progress.at -= len(raw)
-        if self.in_transaction:
-            self._abandon()
-        self._last_id, self._last_body, self._definition = b"", b"", None
+        self._abandon()
         self._crc = 4 if found.checksums else 0
         self._progress.file_created = time
 
@@ -318,8 +323,7 @@ class Reader(ABC):
         file, position = events.rotate(body)
         if not _FILE_NAME.fullmatch(file) or position < 4:  # noqa: PLR2004 - the first event's place
             raise ValueError("a ROTATE to no file")
-        if self.in_transaction:
-            self._abandon()
+        self._abandon()
         self._progress.moved_to(file, position)
 
     def _heartbeat(self, kind: int, body: bytes, ends: int) -> None:
@@ -403,7 +407,9 @@ class Reader(ABC):
         else:
             where = PreparedTransaction(str(xid), self._progress.file, self._begin, text_of(self._gtid))
             self._tx.prepare(xid, where)
-        self._progress.finish_prepared(self._gtid, self._begin, end, time)
+        self._progress.finished = self._gtid, self._begin, end, time
+        if self._gtid is not None:
+            self._progress.add_prepared(self._gtid)
         self._close_group()
 
     def _xa_commit(self, xid: Xid, time: int, end: int) -> None:
@@ -487,8 +493,8 @@ class Reader(ABC):
 
     # -- errors ----------------------------------------------------------------------------
 
-    def _decode_error(self, error: Exception, kind: int | None, at: int) -> DecodeError:
-        what = events.name_of(kind) if kind is not None else "bytes"
+    def _decode_error(self, error: Exception, kind: int, at: int) -> DecodeError:
+        what = events.name_of(kind) if kind >= 0 else "bytes"
         made = DecodeError(f"{what} at {self._progress.file}:{at} cannot be read: {error}", hint=DAMAGED)
         made.add_note("placed")
         return made

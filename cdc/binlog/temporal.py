@@ -7,7 +7,7 @@ and nothing in the log says so, hence every old value is checked to be a real da
 row of such a table is refused instead of read wrongly.
 
 Zero dates and zero parts come as they are. TIMESTAMP is UTC; second 0 is the zero date.
-The two hot formats look up their halves (date with hour; minute with second) in tables.
+Rows of one moment come together: the text up to the second is kept for the next ones.
 """
 
 from __future__ import annotations
@@ -19,51 +19,50 @@ FRACTION_BYTES = (0, 1, 1, 2, 2, 3, 3)
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _CACHED = 8192
-dates: dict[int, str] = {}
+seconds: dict[int, str] = {}
 _hours: dict[int, str] = {}
-PACKED_MINUTES = {m << 6 | s: f"{m:02}:{s:02}" for m in range(60) for s in range(60)}
+_PACKED_MINUTES = {m << 6 | s: f"{m:02}:{s:02}" for m in range(60) for s in range(60)}
 _MINUTES = tuple(f"{i // 60:02}:{i % 60:02}" for i in range(3600))
 _DATETIME_OFFSET, _TIME_OFFSET = 0x8000000000, 0x800000
 
 
-def datetime2_head(packed: int) -> str:
-    """`2026-11-23 10:` of the upper 28 bits of a DATETIME2, kept in `dates` for the next row of the same hour."""
-    if len(dates) >= _CACHED:
-        dates.clear()
-    moment = packed - (_DATETIME_OFFSET >> 12)
-    year_month, day, hour = moment >> 10, moment >> 5 & 31, moment & 31
+def datetime2_seconds(packed: int) -> str:
+    """The five bytes of a DATETIME as text, kept in `seconds` for the next row of the same second."""
+    moment = packed - _DATETIME_OFFSET
+    year_month, day, hour = moment >> 22, moment >> 17 & 31, moment >> 12 & 31
     if moment < 0 or hour > 23:  # noqa: PLR2004
         raise ValueError("a DATETIME that is none")
-    text = dates[packed] = f"{year_month // 13:04}-{year_month % 13:02}-{day:02} {hour:02}:"
+    if len(seconds) >= _CACHED:
+        seconds.clear()
+    day_text = f"{year_month // 13:04}-{year_month % 13:02}-{day:02}"
+    text = seconds[packed] = f"{day_text} {hour:02}:{_PACKED_MINUTES[moment & 4095]}"
     return text
 
 
 def datetime2(data: bytes, digits: int) -> str:
     """DATETIME(n), 5 bytes and the fraction."""
     packed = int.from_bytes(data[:5], "big")
-    head = packed >> 12
-    text = (dates.get(head) or datetime2_head(head)) + PACKED_MINUTES[packed & 4095]
+    text = seconds.get(packed) or datetime2_seconds(packed)
     return text + fraction(data[5:], digits) if digits else text
 
 
 def timestamp2(data: bytes, digits: int) -> str:
     """TIMESTAMP(n) in UTC, 4 bytes of unsigned seconds and the fraction."""
-    seconds = int.from_bytes(data[:4], "big")
-    text = timestamp_text(seconds)
+    text = timestamp_text(int.from_bytes(data[:4], "big"))
     return text + fraction(data[4:], digits) if digits else text
 
 
-def timestamp_text(seconds: int) -> str:
+def timestamp_text(unix: int) -> str:
     """Seconds since 1970 as text; 0 is the zero date."""
-    if not seconds:
+    if not unix:
         return "0000-00-00 00:00:00"
-    hour = seconds // 3600
+    hour = unix // 3600
     head = _hours.get(hour)
     if head is None:
         if len(_hours) >= _CACHED:
             _hours.clear()
         head = _hours[hour] = (_EPOCH + timedelta(hours=hour)).strftime("%Y-%m-%d %H:")
-    return head + _MINUTES[seconds % 3600]
+    return head + _MINUTES[unix % 3600]
 
 
 def fraction(data: bytes, digits: int) -> str:

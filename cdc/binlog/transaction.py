@@ -77,8 +77,8 @@ class Transactions:
 
     def take(self) -> list[Row]:
         """The group's rows, which leave it."""
-        rows = self.rows[:]
-        self.clear()
+        rows, self.rows, self.size = self.rows, [], 0
+        self.savepoints.clear()
         return rows
 
     def savepoint(self, name: str) -> None:

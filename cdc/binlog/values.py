@@ -75,9 +75,8 @@ _NAMESPACE: dict[str, Any] = {
     "u16": struct.Struct("<H").unpack_from,
     "u32": struct.Struct("<I").unpack_from,
     "big64": struct.Struct(">Q").unpack_from,
-    "dates": temporal.dates,
-    "head": temporal.datetime2_head,
-    "minutes": temporal.PACKED_MINUTES,
+    "known": temporal.seconds.get,
+    "seconds": temporal.datetime2_seconds,
     "decimal": decimal,
     "json": text_of,
     "decompress": decompress,
@@ -145,12 +144,15 @@ def generate(
 
 
 class _Writer:
-    """Lines of source. `offset` is how far behind `p` the next column begins, where that is constant."""
+    """Lines of source. The next column begins `offset` bytes behind the place that the variable `base` holds.
+
+    Every column of variable length makes a new such variable, so that no place is computed twice.
+    """
 
     def __init__(self, *, dynamic: bool) -> None:
         self.names = dict(_NAMESPACE)
         self.lines: list[str] = []
-        self.offset = 0
+        self.base, self.offset = "p", 0
         self.indent = " "
         self.dynamic = dynamic
 
@@ -159,7 +161,7 @@ class _Writer:
 
     def place(self, more: int = 0) -> str:
         """The place `more` bytes behind the current column's begin."""
-        return f"p + {self.offset + more}" if self.offset + more else "p"
+        return f"{self.base} + {self.offset + more}" if self.offset + more else self.base
 
     def cut(self, size: int) -> str:
         return f"buf[{self.place()}:{self.place(size)}]"
@@ -172,16 +174,13 @@ class _Writer:
         return made
 
     def guarded(self, i: int, name: str | None, column: LogColumn, *, history: bool) -> None:
-        """A column that may be NULL or not, as a bit of `nulls` says."""
-        if self.offset:
-            self.add(f"p += {self.offset}")
-            self.offset = 0
+        """A column that may be NULL or not, as a bit of `nulls` says; `p` is its begin and then its end."""
         self.add(f"if nulls >> {i} & 1: {name or '_'} = None")
         self.add("else:")
         self.indent = "  "
         self.column(i, name, column, history=history)
-        self.add(f"p += {self.offset}")
-        self.indent, self.offset = " ", 0
+        self.add(f"p = {self.place()}")
+        self.indent, self.base, self.offset = " ", "p", 0
 
     def column(self, i: int, name: str | None, column: LogColumn, *, history: bool) -> None:
         """One column that is not NULL; `name` None steps over it."""
@@ -235,9 +234,9 @@ class _Writer:
         if kind == DATETIME2 and column.a == 6:  # noqa: PLR2004 - DATETIME(6), the hot one: all in one number
             return size, [
                 f"y, = big64(buf, {self.place()})",
-                "x, f = y >> 24, y & 0xFFFFFF",
+                "f = y & 0xFFFFFF",
                 "if f > 999999: raise ValueError('a fraction of more than a second')",
-                "VALUE = (dates.get(x >> 12) or head(x >> 12)) + minutes[x & 4095] + '.%06d' % f",
+                "VALUE = (known(y >> 24) or seconds(y >> 24)) + '.%06d' % f",
             ]
         return size, [f"VALUE = {function}({self.cut(size)}, {column.a})"]
 
@@ -274,22 +273,21 @@ class _Writer:
         if not 1 <= size <= _MOST_BLOB_BYTES:
             raise ValueError(f"a length of {size} bytes")
         if size == 1:
-            self.add(f"n = buf[{self.place()}]")
+            length = f"buf[{self.place()}]"
         elif size == 3:  # noqa: PLR2004
-            self.add(f"n = number({self.cut(3)}, 'little')")
+            length = f"number({self.cut(3)}, 'little')"
         else:
-            self.add(f"n, = u{8 * size}(buf, {self.place()})")
-        self.add(f"p += {self.offset + size}")
-        self.offset = 0
+            length = f"u{8 * size}(buf, {self.place()})[0]"
+        begin, end = self.place(size), f"p{i}"
+        self.add(f"{end} = {begin} + {length}")
+        self.base, self.offset = end, 0
         if name:
-            self.add(f"{name} = {self._bytes(i, column)}")
+            self.add(f"{name} = {self._bytes(i, column, f'buf[{begin}:{end}]')}")
             if column.type == STRING and is_binary(column):
-                self.add(f"if n != {column.a}: {name} = {name}.ljust({column.a}, b'\\0')")
-        self.add("p += n")
+                self.add(f"if {end} - ({begin}) != {column.a}: {name} = {name}.ljust({column.a}, b'\\0')")
 
-    def _bytes(self, i: int, column: LogColumn) -> str:
-        """The expression for `n` bytes from `p` on."""
-        cut = "buf[p:p + n]"
+    def _bytes(self, i: int, column: LogColumn, cut: str) -> str:
+        """The expression for the value of the bytes that `cut` is."""
         if column.type in (BLOB_COMPRESSED, VARCHAR_COMPRESSED):
             cut = f"decompress({cut})"
         if column.type == JSON:
