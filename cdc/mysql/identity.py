@@ -7,11 +7,12 @@ compare, in this order:
 
 1. Same kind of server. Same identity (UUID or server_id); on MySQL with GTIDs another
    one is fine if it has executed all of our set: a promoted replica.
-2. MySQL with GTIDs: our set is a subset of gtid_executed (it may lag the log for
-   a moment, for the log is ahead of the engine: so we wait a little), and nothing we lack was purged.
-3. On the same server: the file is still there, its FORMAT_DESCRIPTION event has the
+2. On the same server: the file is still there, its FORMAT_DESCRIPTION event has the
    time in its header we remember, it is long enough, and the last transaction before our place has the same
    GTID, commit time and length. By GTIDs a purged file is no loss; without them it is.
+3. MySQL with GTIDs: our set is a subset of gtid_executed (it may lag the log for
+   a moment, for the log is ahead of the engine: so we wait a little), and nothing we lack was purged.
+   Where the file could not be looked into, the last transaction is asked for by its GTID.
 
 Blocking functions of a `Session`; the log itself is read through `peek`.
 """
@@ -19,17 +20,22 @@ Blocking functions of a `Session`; the log itself is read through `peek`.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from typing import Protocol
 
 from cdc.errors import Diverged, PositionLost, WrongServer
 from cdc.mysql.checks import ServerFacts, log_files
-from cdc.mysql.peek import Found
+from cdc.mysql.peek import Found, can_see
 from cdc.mysql.refusals import HEAL, HISTORY
 from cdc.mysql.session import Session
 from cdc.position import GtidSet, Position
 
-Peek = Callable[[Position], Found]
-"""Reads the head of a position's file and the last transaction before it."""
+
+class Peek(Protocol):
+    """A look into the log."""
+
+    def __call__(self, position: Position, *, by_gtid: bool = False) -> Found:
+        """The head of the position's file and the last transaction before it, by place or by its GTID."""
+
 
 EXECUTED_WAIT = 15
 """Seconds that gtid_executed may lag the log: longer than the semi-sync timeout, 10 s."""
@@ -42,16 +48,18 @@ def check_identity(session: Session, facts: ServerFacts, position: Position, pee
             f"{session.address} is {facts.flavour} ({facts.version}); the position is of {position.flavour}",
             hint=HISTORY,
         )
-    if by_gtid(facts, position):
-        _check_executed(session, facts, position)
-        _check_purged(session, position, peek)
-    elif facts.identity != position.server:
+    gtids = by_gtid(facts, position)
+    if not gtids and facts.identity != position.server:
         raise WrongServer(
             f"{session.address} is server {facts.identity}; the position {position} is of server {position.server}",
             hint=HISTORY,
         )
-    if facts.identity == position.server:
-        _check_file(session, position, peek, needed=not by_gtid(facts, position))
+    looked = facts.identity == position.server and _check_file(session, position, peek, needed=not gtids)
+    if gtids:
+        _check_executed(session, facts, position)
+        _check_purged(session, position, peek)
+        if not looked:
+            _check_last(session, position, peek)
 
 
 def by_gtid(facts: ServerFacts, position: Position) -> bool:
@@ -101,24 +109,36 @@ def _check_purged(session: Session, position: Position, peek: Peek) -> None:
         )
 
 
-def _check_file(session: Session, position: Position, peek: Peek, *, needed: bool) -> None:
+def _check_last(session: Session, position: Position, peek: Peek) -> None:
+    """The last transaction, wherever it is in this server's log, if it still is."""
+    last = position.last
+    if last is None or last.gtid is None or GtidSet.parse(last.gtid) <= purged(session):
+        return
+    _compare(session, position, peek(position, by_gtid=True))
+
+
+def _compare(session: Session, position: Position, found: Found) -> None:
+    if found.last != position.last:
+        raise WrongServer(
+            f"the transaction before {position} at {session.address} is not the one we have published: "
+            f"{found.last or 'none'}, ours was {position.last}",
+            hint=HISTORY,
+        )
+
+
+def _check_file(session: Session, position: Position, peek: Peek, *, needed: bool) -> bool:
+    """Compare the position's file. False: it was purged, which is no loss where it is not `needed`."""
     files = log_files(session)
     size = files.get(position.file)
     if size is None:
-        oldest = next(iter(files))
-        purged_away = log_number(position.file) < log_number(oldest)
-        if not purged_away:
-            raise WrongServer(
-                f"{session.address} has no log file {position.file}, but {oldest} to {list(files)[-1]}: it was reset",
-                hint=HISTORY,
-            )
+        _check_purged_away(session, position, list(files))
         if needed:
             raise PositionLost(
-                f"{session.address} has purged {position.file}; its oldest log file is {oldest}"
+                f"{session.address} has purged {position.file}; its oldest log file is {next(iter(files))}"
                 + _missed(session, position, peek),
                 hint=HEAL,
             )
-        return
+        return False
     found = peek(position)
     if position.file_created and found.created != position.file_created:
         raise WrongServer(
@@ -132,10 +152,15 @@ def _check_file(session: Session, position: Position, peek: Peek, *, needed: boo
             " transactions we have published",
             hint="was the server restored, or did it crash with sync_binlog other than 1? cdc checkpoint set",
         )
-    if position.last is not None and found.last is not None and found.last != position.last:
+    if can_see(position):
+        _compare(session, position, found)
+    return True
+
+
+def _check_purged_away(session: Session, position: Position, files: list[str]) -> None:
+    if log_number(position.file) >= log_number(files[0]):
         raise WrongServer(
-            f"the transaction before {position} at {session.address} is not the one we have published: {found.last}, "
-            f"ours was {position.last}",
+            f"{session.address} has no log file {position.file}, but {files[0]} to {files[-1]}: it was reset",
             hint=HISTORY,
         )
 

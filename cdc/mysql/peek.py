@@ -50,26 +50,33 @@ class _Head(NamedTuple):
     body: bytes
 
 
-def begin_of(position: Position) -> int:
-    """Where to begin to see the last transaction before the position; its file's begin where that is not known."""
+def can_see(position: Position) -> bool:
+    """Can the last transaction before the position be read again at its place?"""
     last = position.last
-    if last is None or not 0 < last.length <= LONGEST_CHECKED or last.position - last.length < FIRST_BYTE:
-        return FIRST_BYTE
-    return last.position - last.length if last.position <= LONGEST_POSITION else FIRST_BYTE
+    return (
+        last is not None
+        and 0 < last.length <= min(LONGEST_CHECKED, last.position - FIRST_BYTE)
+        and last.position <= LONGEST_POSITION
+    )
+
+
+def begin_of(position: Position) -> int:
+    """Where to begin to see the last transaction before the position; its file's begin where that cannot be."""
+    return position.last.position - position.last.length if position.last and can_see(position) else FIRST_BYTE
 
 
 def look(stream: LogStream, position: Position) -> Found:
     """Read what is needed from a stream that was opened at `begin_of(position)`. Blocking."""
-    begin, last = begin_of(position), position.last
+    begin, last = begin_of(position), position.last if can_see(position) else None
     created, gtid, first = 0, None, True
     for head in _heads(stream, position):
         if head.kind == events.FORMAT_DESCRIPTION:
             created = head.time
-            if begin == FIRST_BYTE or last is None:  # no transaction was asked for
+            if last is None:
                 break
-        elif head.time and created:
+        elif head.time and created and last is not None:
             gtid, first = (_gtid(head) if first else gtid), False
-            if head.end >= last.position:  # type: ignore[union-attr]  # without one we have left
+            if head.end >= last.position:
                 return Found(created, LastTransaction(gtid, head.end, head.time, head.end - begin))
     return Found(created)
 

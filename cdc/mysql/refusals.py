@@ -26,6 +26,7 @@ OTHER = (
     "impossible position",
     "position > file size",
     "bogus data in log event",
+    "truncated in the middle of event",
     "not in the master's binlog",
     "log event entry exceeded",
     "requested to start from gtid",

@@ -21,6 +21,8 @@ import asyncio
 import random
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import TypeVar
 
 from cdc.binlog import Feed, ServerSaid, UnknownXaRows
@@ -30,7 +32,7 @@ from cdc.mysql.address import ServerAddress
 from cdc.mysql.checks import ServerFacts, check_server, log_files, log_status, server_facts
 from cdc.mysql.hose import Hose
 from cdc.mysql.identity import by_gtid, check_identity, purged
-from cdc.mysql.peek import Found, begin_of, look
+from cdc.mysql.peek import Found, begin_of, look, look_for
 from cdc.mysql.prepared import find_rows
 from cdc.mysql.refusals import refusal
 from cdc.mysql.session import Session, ask
@@ -161,7 +163,7 @@ class MySqlSource:
     def _checked(self, session: Session, position: Position) -> tuple[ServerFacts, LogRequest]:
         facts = check_server(session, self._tables)
         taken = _taken_ids(session, facts)
-        check_identity(session, facts, position, lambda place: self._peek(place, taken))
+        check_identity(session, facts, position, partial(self._peek, taken=taken))
         return facts, LogRequest(
             file=position.file,
             position=position.position,
@@ -171,12 +173,15 @@ class MySqlSource:
             silence=self._silence,
         )
 
-    def _peek(self, position: Position, taken: set[int]) -> Found:
+    def _peek(self, position: Position, taken: set[int], *, by_gtid: bool = False) -> Found:
         """Look into the log with a server_id of its own: one that is used twice ends the other reader."""
         request = self._second_request(position.file, begin_of(position), taken)
+        last, gtids = position.last, position.gtid_set
+        if by_gtid and last is not None and last.gtid is not None and isinstance(gtids, GtidSet):
+            request = replace(request, gtid_set=gtids - GtidSet.parse(last.gtid))
         stream = open_stream(self.address, request, f"cdc-{self.name}-look")
         try:
-            return look(stream, position)
+            return look(stream, position) if request.gtid_set is None else look_for(stream, position)
         finally:
             stream.close()
 

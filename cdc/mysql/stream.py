@@ -27,9 +27,10 @@ import pymysql
 from pymysql.constants.COMMAND import COM_BINLOG_DUMP
 from pymysqlreplication import BinLogStreamReader
 
-from cdc.errors import PositionLost
+from cdc.errors import PositionLost, SourceError
 from cdc.mysql.address import ServerAddress
-from cdc.mysql.session import cut, mapped, refuse_plain, socket_of
+from cdc.mysql.refusals import refusal
+from cdc.mysql.session import DENIED, cut, mapped, refuse_plain, socket_of
 from cdc.position import GtidSet
 
 COM_BINLOG_DUMP_GTID = 0x1E
@@ -113,9 +114,17 @@ def open_stream(address: ServerAddress, request: LogRequest, name: str = "cdc") 
         _reader(address, request, name, log_in)._BinLogStreamReader__connect_to_stream()  # noqa: SLF001
         return LogStream(address, connection[0], request.silence)
     except (pymysql.MySQLError, OSError, RuntimeError) as error:
-        for made in connection:
-            made._force_close()  # noqa: SLF001 - nothing to say goodbye to
-        raise mapped(error, address) from error
+        if not connection:
+            raise mapped(error, address) from error
+        connection[0]._force_close()  # noqa: SLF001 - nothing to say goodbye to
+        raise _after_login(error, address, request) from error
+
+
+def _after_login(error: Exception, address: ServerAddress, request: LogRequest) -> SourceError:
+    """Registration is refused with 1045, as if the password were wrong; it is a grant that is missing."""
+    if isinstance(error, pymysql.MySQLError) and error.args and error.args[0] in DENIED:
+        return refusal(int(error.args[0]), str(error.args[-1]), address, f"{request.file}:{request.position}")
+    return mapped(error, address)
 
 
 def _reader(address: ServerAddress, request: LogRequest, name: str, log_in: Any) -> Any:

@@ -6,7 +6,15 @@ from dataclasses import replace
 
 import pytest
 
-from cdc.errors import Diverged, PositionLost, SourceAccessDenied, SourceUnavailable, WrongServer
+from cdc.errors import (
+    Diverged,
+    PositionLost,
+    PreparedRowsUnknown,
+    SourceAccessDenied,
+    SourceUnavailable,
+    StatementInLog,
+    WrongServer,
+)
 from cdc.mysql.checks import log_files
 from cdc.mysql.session import ask
 from cdc.position import GtidSet, LastTransaction, Position
@@ -43,15 +51,20 @@ async def read_some(reading: Reading) -> Position:
     return reading.position
 
 
+async def purge(reading: Reading, file: str) -> None:
+    """Until the file is gone: the server keeps what a dump thread reads that has not noticed its end."""
+    async with asyncio.timeout(30):
+        while file in (files := list(await ask(reading.source.address, log_files))):
+            reading.server.run(f"PURGE BINARY LOGS TO '{files[-1]}'")
+            await asyncio.sleep(0.1)
+
+
 async def test_a_purged_position_is_lost(reading: Reading):
     position = await read_some(reading)
     reading.write(4)
     reading.server.run("FLUSH BINARY LOGS")
-    await asyncio.sleep(1.1)
-    reading.server.run("FLUSH BINARY LOGS")
     reading.write(5)
-    newest = list(await ask(reading.source.address, log_files))[-1]
-    reading.server.run(f"PURGE BINARY LOGS TO '{newest}'")
+    await purge(reading, position.file)
     with pytest.raises(PositionLost) as caught:
         await reading.source.open(position)
     assert "heal" in caught.value.hint
@@ -61,8 +74,7 @@ async def test_a_purged_position_is_lost(reading: Reading):
 async def test_a_purged_file_is_no_loss_by_gtid(reading: Reading):
     position = await read_some(reading)
     reading.server.run("FLUSH BINARY LOGS")
-    newest = list(await ask(reading.source.address, log_files))[-1]
-    reading.server.run(f"PURGE BINARY LOGS TO '{newest}'")
+    await purge(reading, position.file)
     if position.flavour == "mariadb":
         with pytest.raises(PositionLost):
             await reading.source.open(position)
@@ -223,6 +235,104 @@ async def test_the_files_begin_and_the_last_transaction_are_remembered(reading: 
     assert position.last.position <= position.position
 
 
+async def test_earliest_has_all_that_was_ever_written(reading: Reading):
+    for number in range(1, 4):
+        reading.write(number)
+        reading.server.run("FLUSH BINARY LOGS")
+    await reading.source.open(await reading.source.first_position("earliest"))
+    await reading.until_id(3, 120)
+    assert reading.ids == [1, 2, 3]
+
+
+async def test_rows_before_a_poisoned_place_come_before_the_error(reading: Reading):
+    start = await reading.source.first_position("latest")
+    reading.write(1)
+    reading.write(2)
+    reading.server.run(
+        "SET SESSION binlog_format = STATEMENT", "INSERT INTO other (x) VALUES ('text')", schema=reading.schema
+    )
+    reading.write(3)
+    await reading.source.open(start)
+    with pytest.raises(StatementInLog) as caught:
+        await reading.until(lambda: False)
+    assert reading.ids == [1, 2]
+    assert reading.position.file in str(caught.value)
+    allowed = again(reading, statements_allowed_in=[reading.schema])
+    await allowed.source.open(reading.position)
+    await allowed.until_id(3)
+    await allowed.source.close()
+
+
+async def test_xa_rows_come_at_their_commit_however_often_we_start_again(reading: Reading):
+    """Prepared, read, closed, rotated, others published, then committed or rolled back: exactly the committed rows, once."""
+    await reading.source.open(await reading.source.first_position("latest"))
+    for name, number in (("keep", 10), ("drop", 20)):
+        xa = f"'{name}'"
+        reading.server.run(
+            f"XA START {xa}",
+            f"INSERT INTO outbox VALUES ({number}, 't', 'x'), ({number + 1}, 't', 'y')",
+            f"XA END {xa}",
+            f"XA PREPARE {xa}",
+            schema=reading.schema,
+        )
+    reading.write(1)
+    await reading.until_id(1)
+    assert len(reading.position.prepared) == 2
+    reading.server.run("FLUSH BINARY LOGS")
+    reading.write(2)
+    await reading.source.open(Position.from_json(reading.position.to_json()))
+    await reading.until_id(2)
+    reading.server.run("XA COMMIT 'keep'", "XA ROLLBACK 'drop'")
+    reading.write(3)
+    await reading.source.open(Position.from_json(reading.position.to_json()))
+    await reading.until_id(3)
+    assert reading.ids == [1, 2, 10, 11, 3]
+    assert reading.position.prepared == ()
+
+
+async def test_xa_rows_prepared_before_a_first_start_are_looked_up(reading: Reading):
+    def prepare(number: int) -> None:
+        reading.server.run(
+            "XA START 'again'",
+            f"INSERT INTO outbox VALUES ({number}, 't', 'x')",
+            "XA END 'again'",
+            "XA PREPARE 'again'",
+            schema=reading.schema,
+        )
+
+    prepare(1)
+    reading.server.run("XA COMMIT 'again'")
+    prepare(2)
+    reading.server.run("FLUSH BINARY LOGS")
+    await reading.source.open(await reading.source.first_position("latest"))
+    reading.write(10)
+    reading.server.run("XA COMMIT 'again'")
+    reading.write(11)
+    await reading.until_id(11)
+    assert reading.ids == [10, 2, 11]
+    assert "looking_up" in [step for step, _ in reading.steps]
+
+
+async def test_xa_rows_that_were_purged_stop_by_name(reading: Reading):
+    reading.server.run(
+        "XA START 'gone'",
+        "INSERT INTO outbox VALUES (1, 't', 'x')",
+        "XA END 'gone'",
+        "XA PREPARE 'gone'",
+        schema=reading.schema,
+    )
+    start = await reading.source.first_position("latest")
+    reading.server.run("FLUSH BINARY LOGS")
+    await purge(reading, start.file)
+    await reading.source.open(await reading.source.first_position("latest"))
+    reading.write(2)
+    reading.server.run("XA COMMIT 'gone'")
+    with pytest.raises(PreparedRowsUnknown) as caught:
+        await reading.until(lambda: False)
+    assert reading.ids == [2]
+    assert caught.value.exit_code == 6
+
+
 @pytest.fixture
 def on_mysql(start_server: Callable[..., Database]) -> Callable[..., Reading]:
     def start(*options: str) -> Reading:
@@ -262,3 +372,43 @@ async def test_tagged_gtids_are_resumed(on_mysql: Callable[..., Reading]):
     assert reading.ids == [1, 2, 3, 4, 5, 6, 7]
     assert reading.position.gtid_set.contains(uuid, 3, "shop")
     await reading.source.close()
+
+
+async def test_a_promoted_replica_goes_on_and_one_that_lacks_our_tail_is_refused(on_mysql: Callable[..., Reading]):
+    old = on_mysql()
+    new = Reading(on_mysql_replica_of(old.server), "shop")
+    try:
+        position = await read_some(old)
+        last = str(position.gtid_set)
+        assert new.server.run(f"SELECT WAIT_FOR_EXECUTED_GTID_SET('{last}', 20)")[0][0] == 0
+        new.server.run("STOP REPLICA")
+        old.write(4)
+        await old.source.open(position)
+        await old.until_id(4)
+        await old.source.close()
+        with pytest.raises(Diverged, match="lacks 1 transactions"):
+            await new.source.open(old.position)
+        new.server.run("START REPLICA")
+        assert new.server.run(f"SELECT WAIT_FOR_EXECUTED_GTID_SET('{old.position.gtid_set}', 20)")[0][0] == 0
+        new.server.run("STOP REPLICA", "RESET REPLICA ALL")
+        await new.source.open(old.position)
+        new.write(5)
+        await new.until_id(5)
+        assert new.ids == [5]
+        assert old.position.last is not None
+        with pytest.raises(WrongServer):
+            await new.source.open(replace(old.position, last=replace(old.position.last, commit_time=1)))
+        await new.source.close()
+    finally:
+        new.server.instance.remove()
+
+
+def on_mysql_replica_of(source: Database) -> Database:
+    replica = own_server("mysql")
+    replica.run(
+        "RESET BINARY LOGS AND GTIDS",
+        f"CHANGE REPLICATION SOURCE TO SOURCE_HOST = '127.0.0.1', SOURCE_PORT = {source.port}, SOURCE_USER = 'root', "
+        "SOURCE_AUTO_POSITION = 1, GET_SOURCE_PUBLIC_KEY = 1",
+        "START REPLICA",
+    )
+    return replica
