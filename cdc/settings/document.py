@@ -8,11 +8,14 @@ front of a password makes it a name, which the reader would print.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import yaml
+
+_ODD = re.compile(r"[^\w.`$-].*", re.DOTALL)
 
 Path = tuple[str | int, ...]
 
@@ -75,15 +78,20 @@ class Document:
 
 
 def spell(path: Path) -> str:
-    """`routes[0].topic`; keys with dots in quotes."""
+    """`routes[0].topic`; keys with dots in quotes.
+
+    A key is cut where no key of ours goes on: `{password hush}` is a key whose end is no business of a log.
+    """
     out = ""
     for step in path:
         if isinstance(step, int):
             out += f"[{step}]"
-        elif "." in step:
-            out += f'["{step}"]'
+            continue
+        name = _ODD.sub("…", str(step), count=1)
+        if "." in name:
+            out += f'["{name}"]'
         else:
-            out += f".{step}" if out else step
+            out += f".{name}" if out else name
     return out
 
 

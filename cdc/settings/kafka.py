@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import AfterValidator, Field, SecretStr, StringConstraints, model_validator
 
-from cdc.settings.quantities import CommaList, ReadableFile, read_secret
+from cdc.settings.quantities import CommaList, ReadableFile, SecretFile, read_secret
 from cdc.settings.section import Section
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class SecuritySettings(Section):
     )
     username: str | None = Field(default=None, description="Of the SASL login")
     password: SecretStr | None = Field(default=None, description="Better in password_file or the environment")
-    password_file: ReadableFile | None = Field(default=None, description="File that holds the password")
+    password_file: SecretFile | None = Field(default=None, description="File that holds the password")
     ca: ReadableFile | None = Field(
         default=None, description="PEM file of the authority that signed the brokers' certificates"
     )

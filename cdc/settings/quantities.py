@@ -13,6 +13,8 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, PlainSerializer, SecretStr, ValidationInfo, WithJsonSchema
 
+from cdc.errors import ConfigError
+
 MASK = "********"
 
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -66,6 +68,16 @@ def _readable(value: str, info: ValidationInfo) -> str:
     return str(path.absolute())
 
 
+def _secret_file(value: str, info: ValidationInfo) -> str:
+    """The same for a file that holds a secret: text, and not empty."""
+    path = _readable(value, info)
+    try:
+        read_secret(None, path)
+    except ConfigError as error:
+        raise ValueError(error.message) from error
+    return path
+
+
 def _split(value: object) -> object:
     """`a,b` as a list; a list as it is."""
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
@@ -74,9 +86,22 @@ def _split(value: object) -> object:
 def read_secret(secret: SecretStr | None, file: str | None) -> str | None:
     """The secret itself, from where the configuration has it."""
     if file is not None:
-        text = Path(file).read_text(encoding="utf-8")
-        return text[:-2] if text.endswith("\r\n") else text.removesuffix("\n")
+        return _from_file(file)
     return None if secret is None else secret.get_secret_value()
+
+
+def _from_file(file: str) -> str:
+    hint = "Put the secret alone into the file, as text, and let this user read it."
+    try:
+        text = Path(file).read_bytes().decode()
+    except OSError as error:
+        raise ConfigError(f"secret file {file} cannot be read: {error.strerror or error}", hint=hint) from error
+    except UnicodeDecodeError:
+        raise ConfigError(f"secret file {file} is not UTF-8 text", hint=hint) from None  # it would quote the secret
+    secret = text[:-2] if text.endswith("\r\n") else text.removesuffix("\n")
+    if not secret:
+        raise ConfigError(f"secret file {file} is empty", hint=hint)
+    return secret
 
 
 def _schema(pattern: str, example: str) -> WithJsonSchema:
@@ -93,5 +118,6 @@ Duration = Annotated[
 Size = Annotated[
     int, BeforeValidator(parse_size), PlainSerializer(format_size), _schema(r"^\d+ ?(B|KB|MB|GB|KiB|MiB|GiB)$", "64MiB")
 ]
+SecretFile = Annotated[str, AfterValidator(_secret_file)]
 ReadableFile = Annotated[str, AfterValidator(_readable)]
 CommaList = Annotated[list[str], BeforeValidator(_split)]

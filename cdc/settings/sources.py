@@ -15,7 +15,7 @@ from pydantic import AfterValidator, Field, SecretStr, StringConstraints, model_
 
 from cdc.mysql.address import ServerAddress
 from cdc.routing.layouts import LAYOUTS, REQUIRED_ROLES, ROLES, Layout
-from cdc.settings.quantities import MASK, Duration, ReadableFile, read_secret
+from cdc.settings.quantities import MASK, Duration, ReadableFile, SecretFile, read_secret
 from cdc.settings.section import Section
 
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,40}")
@@ -135,7 +135,7 @@ class SourceSettings(Section):
     port: Annotated[int, Field(ge=1, le=65535)] | None = Field(default=None, description="3306 where nothing is said")
     user: str | None = Field(default=None, description="cdc where nothing is said")
     password: SecretStr | None = Field(default=None, description="Better in password_file or the environment")
-    password_file: ReadableFile | None = Field(default=None, description="File that holds the password")
+    password_file: SecretFile | None = Field(default=None, description="File that holds the password")
     tls: TlsSettings | None = Field(default=None, description="Encryption; without it, TLS where the server offers it")
     tables: dict[TableName, TableSettings] = Field(
         min_length=1, description="the outbox tables, such as {shop.outbox: {layout: native}}"

@@ -159,6 +159,26 @@ class TestSecrets:
             (loaded.folder / "s").write_bytes(content.encode())
             assert loaded(text).source("shop-eu").address.password == secret
 
+    @pytest.mark.parametrize(
+        ("content", "says"),
+        [(b"", "is empty"), (b"\n", "is empty"), (b"hush\xff1", "is not UTF-8 text")],
+        ids=["empty", "line", "binary"],
+    )
+    def test_files_that_hold_none(self, loaded, content, says):
+        (loaded.folder / "s").write_bytes(content)
+        with pytest.raises(ConfigError, match=says) as caught:
+            loaded(SMALL.replace("mysql://cdc:p%40ss@db1", "mysql://cdc@db1\n    password_file: s"))
+        assert "hush" not in str(caught.value)
+
+    def test_a_file_that_goes_away_later_is_still_our_error(self, loaded):
+        (loaded.folder / "s").write_text("x")
+        settings = loaded(SMALL.replace("mysql://cdc:p%40ss@db1", "mysql://cdc@db1\n    password_file: s"))
+        (loaded.folder / "s").write_text("y")
+        assert settings.source("shop-eu").address.password == "y"
+        (loaded.folder / "s").unlink()
+        with pytest.raises(ConfigError, match="cannot be read"):
+            _ = settings.source("shop-eu").address
+
     def test_no_repr_shows_them(self, loaded):
         settings = loaded(self.TEXT)
         assert settings.kafka.address().password == "hush1"

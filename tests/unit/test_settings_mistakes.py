@@ -200,3 +200,12 @@ def test_a_secret_that_looks_like_yaml_is_not_repeated(folder):
             load(folder / "cdc.yaml", {})
         assert "geheim1" not in str(caught.value)
         assert re.search(r"cdc\.yaml:1[45]:", str(caught.value)), str(caught.value)
+
+
+def test_a_value_that_became_part_of_a_key_is_not_repeated(folder):
+    for glued in ("password geheim1", "password=geheim1", "password:geheim1"):
+        (folder / "cdc.yaml").write_text(GOOD.replace("password_file: secret}", f"{glued}}}"))
+        with pytest.raises(ConfigError) as caught:
+            load(folder / "cdc.yaml", {})
+        assert "geheim1" not in str(caught.value)
+        assert "kafka.security.password…: unknown key" in str(caught.value)
