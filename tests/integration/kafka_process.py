@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 
-from cdc.errors import CdcError, Doubt, Fenced
+from cdc.errors import CdcError, Fenced
 from cdc.kafka import KafkaAddress, KafkaSink
 from cdc.model import Batch, Record
 from cdc.position import Position
@@ -57,6 +57,7 @@ async def work(options: dict) -> None:
         heartbeat_every=0.5,
         takeover_after=options.get("takeover_after", 2.0),
         deadline=options.get("deadline", 10.0),
+        transaction_timeout=options.get("transaction_timeout", 60.0),
     )
     try:
         at = -1
@@ -70,8 +71,11 @@ async def work(options: dict) -> None:
                     continue
                 await sink.commit(Batch(position(at + 1), [numbered(options["topic"], at)]))
                 at += 1
-            except Doubt:
+            except CdcError as error:
+                if not error.retryable:
+                    raise
                 at = -1
+                await asyncio.sleep(0.1)
         await sink.close(release=position(at))
     finally:
         await sink.close()

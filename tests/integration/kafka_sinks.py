@@ -4,7 +4,7 @@ import asyncio
 import json
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,15 @@ ROOT = Path(__file__).parents[2]
 
 
 class Remembered(list):
-    """An observer: the steps and their facts, in order."""
+    """An observer: the steps and their facts, in order; `on` is what to call at a step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.on: dict[str, Callable[[], object]] = {}
 
     def __call__(self, step: str, /, **facts: Any) -> None:
         self.append((step, facts))
+        self.on.get(step, lambda: None)()
 
     @property
     def steps(self) -> list[str]:

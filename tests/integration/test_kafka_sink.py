@@ -310,11 +310,11 @@ async def test_a_producer_is_retired_before_its_sequence_numbers_wrap(
     assert here.committed() == [b"1", b"1", b"1", b"2"]
 
 
-async def test_a_cancelled_commit_costs_the_producer_and_nothing_else(here: Place) -> None:
-    sink, _ = await here.founded()
+@pytest.mark.parametrize("step", ["beginning", "sending", "sent"])
+async def test_a_cancelled_commit_costs_the_producer_and_nothing_else(here: Place, step: str) -> None:
+    sink, seen = await here.founded()
     task = asyncio.create_task(sink.commit(batch(1, *[numbered(here.data, 1)] * 1000)))
-    await asyncio.sleep(0.005)
-    task.cancel()
+    seen.on[step] = task.cancel
     with pytest.raises(asyncio.CancelledError):
         await task
     with pytest.raises(Doubt):
