@@ -30,6 +30,7 @@ def configure(form: Format = "auto", *, verbose: bool = False) -> None:
     as_text = sys.stderr.isatty() if form == "auto" else form == "text"
     shared: list[structlog.typing.Processor] = [
         structlog.stdlib.add_log_level,
+        *([] if as_text else [structlog.processors.format_exc_info]),
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     last: structlog.typing.Processor = (
