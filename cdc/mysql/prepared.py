@@ -5,9 +5,10 @@ lead here: MariaDB after a restart of ours (the checkpoint says where the PREPAR
 start between PREPARE and COMMIT, and rows that were given up to save memory. MySQL with GTIDs
 sends open PREPAREs again by itself.
 
-The log is read a second time, from the PREPARE or else from the oldest file, up to the very
-XA COMMIT: an xid may be used again and again, only the last PREPARE before the commit
-counts, and a second feed is who knows best. It has a connection and a server_id of its own.
+Where the PREPARE's place is known, the log is read a second time from there; else file by
+file backwards from the commit's. An xid may be used again and again and only the last
+PREPARE before the commit counts; a second feed is who knows best which that is. It has a
+connection and a server_id of its own.
 """
 
 from __future__ import annotations
@@ -18,31 +19,39 @@ from cdc.model import Row
 from cdc.mysql.identity import log_number
 from cdc.mysql.refusals import refusal
 from cdc.mysql.stream import LogStream
+from cdc.position import Position
 
 
-def find_rows(stream: LogStream, feed: Feed, file: str, position: int) -> list[Row] | None:
-    """The rows that the XA COMMIT whose group begins at file:position commits; None where its PREPARE is not met.
+def find_rows(stream: LogStream, feed: Feed, xid: str, target: Position) -> list[Row] | None:
+    """The rows that the XA COMMIT whose group begins at `target` commits; None where the PREPARE is not met.
 
-    Other commits on the way whose rows are unknown are older than the begin, and passed over.
+    Reads to the target or to the end of the file the feed begins in, whatever comes first.
+    Other commits on the way whose rows are unknown are passed over.
     """
+    file, end = feed.position.file, (log_number(target.file), target.position)
     data = _more(stream)
     while True:
         try:
-            for transaction in feed.feed(data):
-                if (transaction.file, transaction.position - transaction.length) == (file, position):
-                    return transaction.rows
+            for found in feed.feed(data):
+                if (found.file, found.position - found.length) == (target.file, target.position):
+                    return found.rows
         except UnknownXaRows as unknown:
-            if (feed.position.file, feed.position.position) == (file, position):
+            if _place(feed) == end:
                 return None
             feed.supply(unknown.xid, [])
             data = b""
             continue
         except ServerSaid as said:
             raise refusal(said.code, said.text, stream.address, feed.position) from said
-        place = feed.position
-        if (log_number(place.file), place.position) > (log_number(file), position):
+        if _place(feed) > end:
             return []  # committed, and no row of ours in it
+        if feed.position.file != file and feed.failure is None:
+            return feed.prepared_rows(xid)
         data = _more(stream) if feed.failure is None else b""
+
+
+def _place(feed: Feed) -> tuple[int, int]:
+    return log_number(feed.position.file), feed.position.position
 
 
 def _more(stream: LogStream) -> bytes:

@@ -20,18 +20,18 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
 from cdc.binlog import Feed, ServerSaid, UnknownXaRows
-from cdc.errors import ConfigError, PositionLost, SourceError, SourceUnavailable, WrongServer
+from cdc.errors import ConfigError, SourceError, SourceUnavailable
 from cdc.model import LogEnd, Observer, Row, Slice, SourceTransaction, TableSpec
 from cdc.mysql.address import ServerAddress
 from cdc.mysql.checks import ServerFacts, check_server, log_files, log_status, server_facts
 from cdc.mysql.hose import Hose
-from cdc.mysql.identity import by_gtid, check_identity, purged
+from cdc.mysql.identity import by_gtid, check_identity, log_number, purged
 from cdc.mysql.peek import Found, begin_of, look, look_for
 from cdc.mysql.prepared import find_rows
 from cdc.mysql.refusals import refusal
@@ -278,32 +278,54 @@ class MySqlSource:
         feed = self._feed
         assert feed is not None  # noqa: S101 - it is what does not know
         place = feed.position
+        streams: list[LogStream] = []
+        cancelled = False
 
         def question(session: Session) -> list[Row] | None:
             facts = server_facts(session)
-            begin = (unknown.where.file, unknown.where.position) if unknown.where else _oldest(session)
-            start = Position(facts.flavour, facts.identity, *begin)
-            request = self._second_request(*begin, _taken_ids(session, facts))
-            stream = open_stream(self.address, request, f"cdc-{self.name}-look")
-            try:
+            taken = _taken_ids(session, facts)
+            for file, begin in _begins(session, unknown, place):
+                start = Position(facts.flavour, facts.identity, file, begin)
                 second = Feed(start.flavour, self._tables, start, statements_allowed_in=self._statements_allowed_in)
-                return find_rows(stream, second, place.file, place.position)
-            finally:
-                stream.close()
+                request = self._second_request(file, begin, taken)
+                stream = open_stream(self.address, request, f"cdc-{self.name}-look")
+                streams.append(stream)
+                try:
+                    if cancelled:
+                        return None
+                    rows = find_rows(stream, second, unknown.xid, place)
+                finally:
+                    stream.close()
+                if rows is not None:
+                    return rows
+            return None
 
         self._observe("looking_up", xid=unknown.xid, position=place)
         try:
             rows = await ask(self.address, question)
-        except (PositionLost, WrongServer) as error:
+        except SourceError as error:
+            if error.retryable:
+                raise
             raise unknown from error
+        except asyncio.CancelledError:
+            cancelled = True
+            for stream in streams:
+                stream.cut()
+            raise
         if rows is None:
             raise unknown
         feed.supply(unknown.xid, rows)
         self._parse(b"")
 
 
-def _oldest(session: Session) -> tuple[str, int]:
-    return next(iter(log_files(session))), FIRST_BYTE
+def _begins(session: Session, unknown: UnknownXaRows, commit: Position) -> Iterator[tuple[str, int]]:
+    """Where to begin to look for a PREPARE: its place where that is known, else file by file backwards."""
+    if unknown.where is not None:
+        yield unknown.where.file, unknown.where.position
+        return
+    for file in reversed(log_files(session)):
+        if log_number(file) <= log_number(commit.file):
+            yield file, FIRST_BYTE
 
 
 def _packet_length(data: bytes) -> int:

@@ -300,10 +300,11 @@ async def test_xa_rows_prepared_before_a_first_start_are_looked_up(reading: Read
             schema=reading.schema,
         )
 
+    reading.server.run("FLUSH BINARY LOGS")
     prepare(1)
     reading.server.run("XA COMMIT 'again'")
     prepare(2)
-    reading.server.run("FLUSH BINARY LOGS")
+    reading.server.run("FLUSH BINARY LOGS", "FLUSH BINARY LOGS")
     await reading.source.open(await reading.source.first_position("latest"))
     reading.write(10)
     reading.server.run("XA COMMIT 'again'")
