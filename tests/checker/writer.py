@@ -107,6 +107,11 @@ class Writer:
         if self.failures:
             raise self.failures[0]
 
+    def wait_until(self, written: int) -> None:
+        """Wait until so many transactions have ended."""
+        while self.written < written and not self.failures:
+            time.sleep(0.01)
+
     @property
     def written(self) -> int:
         """Transactions ended so far, undone ones too."""

@@ -1,16 +1,38 @@
 """Databases of these tests' own: their tailers read the whole log, and it must hold nobody else's tests."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
 from tests.servers import Database, own_server
 
 
-@pytest.fixture(scope="session", params=["mariadb", "mysql"])
-def own_database(request: pytest.FixtureRequest) -> Iterator[Database]:
-    """A MariaDB, then a MySQL, for the crash tests alone."""
-    server = own_server(request.param)
+@contextmanager
+def own(kind: str) -> Iterator[Database]:
+    server = own_server(kind)
     assert isinstance(server, Database)
-    yield server
-    server.instance.remove()
+    try:
+        yield server
+    finally:
+        server.instance.remove()
+
+
+@pytest.fixture(scope="session")
+def own_mariadb() -> Iterator[Database]:
+    """A MariaDB for the crash tests alone."""
+    with own("mariadb") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def own_mysql() -> Iterator[Database]:
+    """A MySQL for the crash tests alone."""
+    with own("mysql") as server:
+        yield server
+
+
+@pytest.fixture(scope="session", params=["own_mariadb", "own_mysql"])
+def own_database(request: pytest.FixtureRequest) -> Database:
+    """Both of them, one after the other."""
+    return request.getfixturevalue(request.param)
