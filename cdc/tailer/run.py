@@ -121,9 +121,11 @@ def _compose(
         takeover_after=source_settings.takeover_after,
         compression=None if settings.kafka.compression == "none" else settings.kafka.compression,
     )
+    router = settings.router_for(name, topics)
+    status.dropped_headers = router.dropped_headers
     pump = Pump(
         source,
-        settings.router_for(name, topics),
+        router,
         topics,
         sink,
         observe,

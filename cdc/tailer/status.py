@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import structlog
@@ -59,6 +60,8 @@ class Status:
         self.name = name
         self.state = "starting"
         self.events = self.transactions = self.passed_over = self.restarts = 0
+        self.dropped_headers: Mapping[str, int] = {}
+        """Headers of rows that bore a name of ours, by name: left out of the records, never without a word."""
         self._log = structlog.get_logger().bind(source=name)
         self._then, self._events_then = time.monotonic(), 0
 
@@ -86,6 +89,8 @@ class Status:
             facts["passed_over"] = self.passed_over
         if self.restarts:
             facts["restarts"] = self.restarts
+        if self.dropped_headers:
+            facts["dropped_headers"] = dict(self.dropped_headers)
         self._log.info("status", **facts)
 
     async def _behind(self, source: Source, committed: Position, read: Position) -> dict[str, object]:
