@@ -10,8 +10,8 @@ No driver is imported; they are told apart by what they offer. Quirks that shape
 * Whether the connection commits by itself is known from the status flags of the server's last
   answer, without asking. An explicit START TRANSACTION on an autocommit connection is a
   transaction; mysqlclient shows no flag for that, so there it is refused.
-* MySQL Connector's `autocommit` sends a SELECT. It is only asked where nothing else tells:
-  pure Python, and no statement of the transaction sent yet.
+* MySQL Connector's `autocommit` sends a SELECT. It is only asked where nothing else tells: in
+  pure Python (or awaited), and no statement of the transaction sent yet.
 * aiomysql 0.3 cannot send bytes with PyMySQL 1.2, so it gets them as hexadecimal text.
 """
 
@@ -60,7 +60,8 @@ async def write_async(target: Any, table: TableName, rows: Sequence[NewRow]) -> 
     own = not hasattr(_checked(target), "execute")
     cursor = await _now(target.cursor()) if own else target
     try:
-        refuse_autocommit(cursor)
+        if await _commits_alone_awaited(cursor):
+            raise _not_in_transaction()
         for statement, values in statements(table, rows, as_hex=type(cursor).__module__.startswith("aiomysql")):
             await _now(cursor.execute(statement, values))
     finally:
@@ -111,11 +112,15 @@ def _values(row: NewRow, *, as_hex: bool) -> tuple[object, ...]:
 def refuse_autocommit(target: Any, *, may_ask: bool = True) -> None:
     """Raise where the driver can tell that every statement is committed at once."""
     if commits_alone(target, may_ask=may_ask):
-        raise NotInTransaction(
-            "the connection is in autocommit mode: the event would be committed apart from your changes",
-            hint="Switch it off (`connection.autocommit(False)`; Django: `with transaction.atomic():`), "
-            "begin a transaction, add the event, then commit.",
-        )
+        raise _not_in_transaction()
+
+
+def _not_in_transaction() -> NotInTransaction:
+    return NotInTransaction(
+        "the connection is in autocommit mode: the event would be committed apart from your changes",
+        hint="Switch it off (`connection.autocommit(False)`; Django: `with transaction.atomic():`), "
+        "begin a transaction, add the event, then commit.",
+    )
 
 
 def commits_alone(target: Any, *, may_ask: bool = True) -> bool | None:
@@ -126,13 +131,24 @@ def commits_alone(target: Any, *, may_ask: bool = True) -> bool | None:
     connection = target if hasattr(target, "commit") else _connection_of(target)
     if connection is None or getattr(connection, "in_transaction", None) is True:
         return None if connection is None else False
-    if callable(get := getattr(connection, "get_autocommit", None)) and not inspect.iscoroutinefunction(get):
+    if callable(get := getattr(connection, "get_autocommit", None)):
+        if inspect.iscoroutinefunction(get):
+            return None  # MySQL Connector, awaited
         begun = _flags(connection, "server_status") & _IN_TRANSACTION
         return bool(get()) and not begun
     if hasattr(connection, "_server_status"):  # MySQL Connector in C
         return bool(_flags(connection, "_server_status") & _AUTOCOMMIT)
-    asks = may_ask and isinstance(getattr(type(connection), "autocommit", None), property)
+    # __class__, because its cursors hold a weak proxy, and only __class__ looks through that.
+    asks = may_ask and isinstance(getattr(connection.__class__, "autocommit", None), property)
     return bool(connection.autocommit) if asks else None
+
+
+async def _commits_alone_awaited(cursor: Any) -> bool:
+    connection = _connection_of(cursor)
+    get = getattr(connection, "get_autocommit", None)
+    if inspect.iscoroutinefunction(get) and not connection.in_transaction:
+        return bool(await get())
+    return bool(commits_alone(cursor))
 
 
 def _connection_of(cursor: Any) -> Any:
