@@ -6,6 +6,9 @@
     stream     the connection that the log comes through: login, registration, dump request
     hose       its socket, read by a thread into a bounded hand-over
     peek       a short look into a log file: its begin, and the transaction before a place
+    prepared   rows of an XA transaction that was prepared where we have not read
+    server_ids the number we read the log under
+    places     where the log begins and ends now
     identity   is the log of this server still the one a position belongs to?
     refusals   what a server says instead of the log, as our errors
     source     `MySqlSource`: all of it as the pump's Source

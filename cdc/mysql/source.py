@@ -13,12 +13,13 @@ and position on the same server.
 without an await between, and what the feed finished is kept until a slice carries it.
 A position that moved without rows is told a few times a second at most: on a
 busy server with an idle outbox that is all that happens.
+
+Rows that wait for an XA COMMIT are kept up to `prepared_bytes`, then forgotten and looked up in the log again.
 """
 
 from __future__ import annotations
 
 import asyncio
-import random
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -31,20 +32,20 @@ from cdc.model import LogEnd, Observer, Row, Slice, SourceTransaction, TableSpec
 from cdc.mysql.address import ServerAddress
 from cdc.mysql.checks import ServerFacts, check_server, log_files, log_status, server_facts
 from cdc.mysql.hose import Hose
-from cdc.mysql.identity import by_gtid, check_identity, log_number, purged
+from cdc.mysql.identity import by_gtid, check_identity, log_number
 from cdc.mysql.peek import Found, begin_of, look, look_for
+from cdc.mysql.places import begin_of_log, end_of_log
 from cdc.mysql.prepared import find_rows
 from cdc.mysql.refusals import refusal
+from cdc.mysql.server_ids import free_id, taken_ids
 from cdc.mysql.session import Session, ask
 from cdc.mysql.stream import FIRST_BYTE, LogRequest, LogStream, open_stream
-from cdc.position import GtidList, GtidSet, Position
+from cdc.position import GtidSet, Position
 
 T = TypeVar("T")
 
 PURE_MOVE_EVERY = 0.25
 """Seconds between two slices that hold nothing but a moved position."""
-OWN_SERVER_IDS = (0x80000000, 0xFFFFFFFE)
-"""High, where people rarely put their servers."""
 
 
 class MySqlSource:
@@ -64,6 +65,7 @@ class MySqlSource:
         statements_allowed_in: Sequence[str] = (),
         slice_bytes: int = 128 * 1024,
         handover_bytes: int = 8 * 1024 * 1024,
+        prepared_bytes: int = 32 * 1024 * 1024,
         heartbeat: float = 5.0,
         silence: float | None = None,
     ) -> None:
@@ -71,6 +73,7 @@ class MySqlSource:
         self._observe, self._server_id = observer, server_id
         self._statements_allowed_in = frozenset(statements_allowed_in)
         self._slice_bytes, self._handover_bytes = slice_bytes, handover_bytes
+        self._prepared_bytes = prepared_bytes
         self._heartbeat, self._silence = heartbeat, silence or 3 * heartbeat
         self._hose: Hose | None = None
         self._feed: Feed | None = None
@@ -96,29 +99,10 @@ class MySqlSource:
 
         def question(session: Session) -> Position:
             facts = check_server(session, self._tables)
-            return self._begin(session, facts) if start == "earliest" else self._end(session, facts)
+            place = begin_of_log(session, facts) if start == "earliest" else end_of_log(session, facts)
+            return replace(place, file_created=self._peek(place, taken_ids(session, facts)).created)
 
         return await ask(self.address, question)
-
-    def _begin(self, session: Session, facts: ServerFacts) -> Position:
-        gtids: GtidSet | GtidList | None = purged(session) if facts.gtid_on else None
-        oldest = next(iter(log_files(session)))
-        if facts.flavour == "mariadb":
-            gtids = _mariadb_gtids(session, oldest, FIRST_BYTE)
-        return self._place(session, facts, oldest, FIRST_BYTE, gtids)
-
-    def _end(self, session: Session, facts: ServerFacts) -> Position:
-        status = log_status(session, facts)
-        gtids: GtidSet | GtidList | None = GtidSet.parse(status.gtid_executed) if facts.gtid_on else None
-        if facts.flavour == "mariadb":
-            gtids = _mariadb_gtids(session, status.file, status.position)
-        return self._place(session, facts, status.file, status.position, gtids)
-
-    def _place(
-        self, session: Session, facts: ServerFacts, file: str, position: int, gtids: GtidSet | GtidList | None
-    ) -> Position:
-        found = self._peek(Position(facts.flavour, facts.identity, file, position), _taken_ids(session, facts))
-        return Position(facts.flavour, facts.identity, file, position, gtids, file_created=found.created)
 
     async def log_end(self) -> LogEnd:
         """Where the log ends now."""
@@ -162,13 +146,13 @@ class MySqlSource:
 
     def _checked(self, session: Session, position: Position) -> tuple[ServerFacts, LogRequest]:
         facts = check_server(session, self._tables)
-        taken = _taken_ids(session, facts)
+        taken = taken_ids(session, facts)
         check_identity(session, facts, position, partial(self._peek, taken=taken))
         return facts, LogRequest(
             file=position.file,
             position=position.position,
             gtid_set=position.gtid_set if by_gtid(facts, position) and isinstance(position.gtid_set, GtidSet) else None,
-            server_id=self._server_id or _free_id(taken),
+            server_id=self._server_id or free_id(taken),
             heartbeat=self._heartbeat,
             silence=self._silence,
         )
@@ -189,7 +173,7 @@ class MySqlSource:
         return LogRequest(
             file=file,
             position=position,
-            server_id=_free_id(taken | {self._server_id or 0}),
+            server_id=free_id(taken | {self._server_id or 0}),
             heartbeat=self._heartbeat,
             silence=self._silence,
             until_end=True,
@@ -261,6 +245,8 @@ class MySqlSource:
             self._ready += feed.feed(data)
         except SourceError:
             pass  # it is feed.failure, too
+        if feed.held_bytes > self._prepared_bytes:
+            feed.forget_prepared_rows()  # they are read again when their XA COMMIT comes
         failure = feed.failure
         if isinstance(failure, ServerSaid):
             self._failure = refusal(failure.code, failure.text, self.address, feed.position)
@@ -283,7 +269,7 @@ class MySqlSource:
 
         def question(session: Session) -> list[Row] | None:
             facts = server_facts(session)
-            taken = _taken_ids(session, facts)
+            taken = taken_ids(session, facts)
             for file, begin in _begins(session, unknown, place):
                 start = Position(facts.flavour, facts.identity, file, begin)
                 second = Feed(start.flavour, self._tables, start, statements_allowed_in=self._statements_allowed_in)
@@ -332,23 +318,6 @@ def _packet_length(data: bytes) -> int:
     """The length of the first packet with its head; 0 where it is not all there."""
     length = int.from_bytes(data[:3], "little") + 4
     return length if 4 <= len(data) >= length else 0  # noqa: PLR2004 - the head
-
-
-def _mariadb_gtids(session: Session, file: str, position: int) -> GtidList:
-    """The last GTID of each domain before a place, as the server itself reckons it."""
-    return GtidList.parse(str(session.value("SELECT BINLOG_GTID_POS(%s, %s)", file, position) or ""))
-
-
-def _taken_ids(session: Session, facts: ServerFacts) -> set[int]:
-    """server_ids in use: the server's own and, where we may ask, its replicas'."""
-    rows = session.attempt("SHOW REPLICAS" if facts.flavour == "mysql" else "SHOW SLAVE HOSTS") or []
-    return {facts.server_id} | {int(row["Server_Id" if "Server_Id" in row else "Server_id"]) for row in rows}
-
-
-def _free_id(taken: set[int]) -> int:
-    while (chosen := random.randint(*OWN_SERVER_IDS)) in taken:  # noqa: S311 - no secret
-        pass
-    return chosen
 
 
 async def _in_thread(work: Callable[[], T], undo: Callable[[T], None]) -> T:

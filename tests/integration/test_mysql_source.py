@@ -275,8 +275,9 @@ async def test_what_is_held_while_nobody_reads_is_bounded(reading: Reading):
     slow = again(reading, handover_bytes=limit, slice_bytes=piece)
     await slow.source.open(await slow.source.first_position("latest"))
     payload = secrets.token_bytes(100_000)
-    for number in range(1, 121):
-        reading.write((number, payload))
+    with reading.server.connect(database=reading.schema, autocommit=True) as connection, connection.cursor() as cursor:
+        for number in range(1, 121):
+            cursor.execute("INSERT INTO outbox VALUES (%s, 't', %s)", (number, payload))
     await asyncio.sleep(1.5)
     hose = slow.source._hose
     assert limit <= hose.held < limit + piece
