@@ -7,6 +7,7 @@
     heartbeat     the sign of life of a working instance
     standby       waits while another instance lives
     batches       records to Kafka's batches
+    delivery      records into an open transaction
     sink          the state machine made of them: fence, found, commit, close    <- read this first
     topics        partition counts, from listings of all topics
 

@@ -29,19 +29,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
 
 from aiokafka import AIOKafkaProducer
-from aiokafka import errors as kafka_errors
 
-from cdc.errors import Doubt, Fenced, KafkaAccessDenied, Refused, SinkError
+from cdc.errors import Doubt, Fenced, SinkError
 from cdc.kafka import first_start as first
-from cdc.kafka.batches import Parcel, Spread, pack
+from cdc.kafka.batches import Spread
 from cdc.kafka.checkpoints import Names, decode, encode, encode_genesis, read_settled
 from cdc.kafka.client import FOREIGN, KafkaAddress, accelerated, cut, explain, make_producer
 from cdc.kafka.cluster import Cluster
+from cdc.kafka.delivery import FENCED, deliver, doubt, true_reason
 from cdc.kafka.heartbeat import Heartbeat
 from cdc.kafka.standby import Glance, glance, name_of, stand_by
 from cdc.model import Batch, Checkpoint, Observer, Record
@@ -49,22 +48,11 @@ from cdc.position import Position
 
 RETIRE_AFTER = 1_000_000_000
 """Records of one producer."""
-IN_FLIGHT_BYTES = 32 << 20
-"""One produce request holds a batch per partition; over the broker's 100 MiB it is retried for ever."""
 _HANGING_MARGIN = 10.0
 _NEWER_LOOKS = (0.0, 0.5, 1.5)
 """Seconds before each look for a newer instance: it may not have given a sign of life yet."""
 
 _log = logging.getLogger(__name__)
-_FENCED = (kafka_errors.ProducerFenced, kafka_errors.InvalidProducerEpoch)
-_REFUSALS = (
-    kafka_errors.MessageSizeTooLargeError,
-    kafka_errors.RecordListTooLargeError,
-    kafka_errors.InvalidTimestampError,
-    kafka_errors.InvalidTopicError,
-    kafka_errors.TopicAuthorizationFailedError,
-    kafka_errors.UnknownTopicOrPartitionError,
-)
 
 
 class KafkaSink:
@@ -133,25 +121,12 @@ class KafkaSink:
     async def _look_around(self) -> str | None:
         """All that comes before the new producer. Returns why this is a first start, if it is known already."""
         names, cluster = self.names, self._cluster
-        topics = await cluster.topics()
-        if names.topic not in topics:
-            reason = "no checkpoint topic, and Kafka does not know the transactional id"
-            if await cluster.knows(names.transactional_id):
-                why = f"it does not exist, but Kafka knows transactional id {names.transactional_id}"
-                reason = self._overruled(why)
-            await first.make_topic(
-                cluster, names, allowed=self._create_topics, replication_factor=self._replication_factor
-            )
-            topics = await cluster.topics()
-            await first.check_settings(cluster, names, topics[names.topic])
-            if (await glance(cluster, names)).end == 0:
-                return reason
-        await first.check_settings(cluster, names, topics[names.topic])
+        reason = await self._ensure_topic()
         seen = await glance(cluster, names, but=self.instance, after=self._read_to if self._epoch else 0)
         if self._epoch is not None:
             seen = await self._give_way(seen, self._epoch)
         elif self._take_over:
-            return None
+            return reason
         if self._epoch is None:
             await stand_by(
                 cluster,
@@ -162,7 +137,24 @@ class KafkaSink:
                 say=lambda holder: self._say("standing_by", instance=holder, topic=names.topic),
             )
         self._heartbeat.founded = seen.checkpoint is not None
-        return None
+        return reason
+
+    async def _ensure_topic(self) -> str | None:
+        """Make sure of the checkpoint topic; returns why it had to be made, None where it was there."""
+        names, cluster, reason = self.names, self._cluster, None
+        topics = await cluster.topics()
+        if names.topic not in topics:
+            reason = "no checkpoint topic, and Kafka does not know the transactional id"
+            if await cluster.knows(names.transactional_id):
+                reason = self._overruled(
+                    f"it does not exist, but Kafka knows transactional id {names.transactional_id}"
+                )
+            await first.make_topic(
+                cluster, names, allowed=self._create_topics, replication_factor=self._replication_factor
+            )
+            topics = await cluster.topics()
+        await first.check_settings(cluster, names, topics[names.topic])
+        return reason
 
     async def _give_way(self, seen: Glance, epoch: tuple[int, int]) -> Glance:
         """After a doubt: end if a newer instance works. One that had not committed anything yet stands by instead."""
@@ -235,7 +227,7 @@ class KafkaSink:
         value = encode_genesis(names.source, self._cluster.id, start)
         genesis = Record(names.topic, 0, names.genesis_key, value, [], None)
         async with self._transaction("the genesis of this source") as producer:
-            end = await self._write(producer, [genesis, self._checkpoint(position)])
+            end = await self._deliver(producer, genesis, self._checkpoint(position))
         self._read_to = end
         self._founding, self._first_start, self._heartbeat.founded = False, False, True
         self._say("founded", position=str(position))
@@ -249,7 +241,7 @@ class KafkaSink:
         self._say("beginning", records=count, position=str(batch.position))
         async with self._transaction(f"{count} records up to {batch.position}") as producer:
             self._say("sending", records=count)
-            end = await self._write(producer, [*batch.records, self._checkpoint(batch.position)])
+            end = await self._deliver(producer, *batch.records, self._checkpoint(batch.position))
             self._say("sent", records=count)
         self._written += count + 1
         self._read_to = end
@@ -285,66 +277,20 @@ class KafkaSink:
                 await producer.commit_transaction()
                 self._wrote = True
         except BaseException as error:
-            reason = _reason(producer, error)
+            reason = true_reason(producer, error)
             await self._discard()
-            self._was_fenced = isinstance(reason, _FENCED)
+            self._was_fenced = isinstance(reason, FENCED)
             if isinstance(reason, SinkError):
                 self._say("doubt", error=reason)
                 raise
             if not isinstance(reason, FOREIGN):
                 raise
-            doubt = self._doubt(what, reason)
-            self._say("doubt", error=doubt)
-            raise doubt from error
+            ours = doubt(what, reason, self.names.transactional_id, self._deadline)
+            self._say("doubt", error=ours)
+            raise ours from error
 
-    async def _write(self, producer: AIOKafkaProducer, records: Sequence[Record]) -> int:
-        """Send all and wait until the broker has all; the offset behind the checkpoint, which comes last.
-
-        Raises Refused for a batch that it does not take.
-        """
-        chosen = self._spread.turn(records, lambda topic: len(_partitions(producer, topic)))
-        waits: list[asyncio.Future[Any]] = []
-        parcels = pack(records, producer.create_batch, chosen)
-        sent, size, end = 0, 0, self._read_to
-        for parcel in parcels:
-            if size and size + parcel.size > IN_FLIGHT_BYTES:
-                end = max(end, await _all_taken(parcels[sent : sent + len(waits)], waits, self.names.topic))
-                sent, size, waits = sent + len(waits), 0, []
-            known = _partitions(producer, parcel.topic)
-            if parcel.partition not in known:
-                known = await self._missing(producer, parcel)
-            # no await may come between the look above and this call: it asks for unknown topics by name
-            taken = await producer.send_batch(parcel.builder, parcel.topic, partition=parcel.partition)
-            taken.add_done_callback(_seen)
-            waits.append(taken)
-            size += parcel.size
-        return max(end, await _all_taken(parcels[sent:], waits, self.names.topic))
-
-    async def _missing(self, producer: AIOKafkaProducer, parcel: Parcel) -> set[int]:
-        """List topics again, for a topic or partition that is younger than the last listing. Raises Refused."""
-        await producer.client.force_metadata_update()
-        known = _partitions(producer, parcel.topic)
-        if parcel.partition not in known:
-            what = f"has no partition {parcel.partition}" if known else "does not exist"
-            raise Refused(f"topic {parcel.topic} {what}", hint="create it, or change the route that leads there")
-        return known
-
-    def _doubt(self, what: str, reason: BaseException) -> SinkError:
-        if isinstance(reason, kafka_errors.TransactionalIdAuthorizationFailed):
-            return KafkaAccessDenied(
-                f"Kafka does not let us use transactional id {self.names.transactional_id}",
-                hint="the user needs Write and Describe on this transactional id",
-            )
-        if isinstance(reason, _FENCED):
-            why = "a newer producer has fenced us, or the transaction timed out"
-        elif isinstance(reason, TimeoutError):
-            why = f"no answer within {self._deadline:.0f} s"
-        else:
-            why = repr(reason)
-        return Doubt(
-            f"a Kafka transaction ({what}) may or may not have happened: {why}",
-            hint="nothing to do: the checkpoint is read again and tells",
-        )
+    async def _deliver(self, producer: AIOKafkaProducer, *records: Record) -> int:
+        return await deliver(producer, records, self._spread, self.names.topic)
 
     # -- end --------------------------------------------------------------------------------
 
@@ -358,7 +304,7 @@ class KafkaSink:
             await self._heartbeat.stop()
             if release is not None and self._producer is not None and not self._founding:
                 async with self._transaction("the last checkpoint") as producer:
-                    await self._write(producer, [self._checkpoint(release, released=True)])
+                    await self._deliver(producer, self._checkpoint(release, released=True))
                 self._say("released", position=str(release))
         except SinkError:
             pass  # the observer was told
@@ -372,45 +318,3 @@ class KafkaSink:
         producer, self._producer = self._producer, None
         if producer is not None:
             await cut(producer)
-
-
-def _partitions(producer: AIOKafkaProducer, topic: str) -> set[int]:
-    """The partitions that the last listing showed."""
-    return producer.client.cluster.partitions_for_topic(topic) or set()
-
-
-def _seen(taken: asyncio.Future[Any]) -> None:
-    """Look at a batch's fate, so that asyncio does not complain where another one's ended the wait."""
-    if not taken.cancelled():
-        taken.exception()
-
-
-async def _all_taken(parcels: Sequence[Parcel], waits: Sequence[asyncio.Future[Any]], topic: str) -> int:
-    """Wait for all batches; the offset behind what `topic` got.
-
-    A fenced producer is the reason of everything else; else the first refusal counts.
-    """
-    results = await asyncio.gather(*waits, return_exceptions=True)
-    failed = [(p, e) for p, e in zip(parcels, results, strict=True) if isinstance(e, BaseException)]
-    stored = [r for r in results if not isinstance(r, BaseException)]
-    for _, error in failed:
-        if isinstance(error, _FENCED):
-            raise error
-    for parcel, error in failed:
-        if isinstance(error, _REFUSALS):
-            raise Refused(
-                f"Kafka refuses {parcel.builder.record_count()} records for {parcel.topic}, "
-                f"partition {parcel.partition}: {error!r}",
-                hint="compare the topic's settings (max.message.bytes, message.timestamp.*) and the user's rights",
-            ) from error
-    for _, error in failed:
-        raise error
-    return max((taken.offset + 1 for taken in stored if taken.topic == topic), default=0)
-
-
-def _reason(producer: AIOKafkaProducer, error: BaseException) -> BaseException:
-    """The true reason: once fenced, aiokafka's later calls only say that they are not possible."""
-    task = producer._sender.sender_task  # noqa: SLF001
-    if isinstance(error, Exception) and task is not None and task.done() and not task.cancelled():
-        return task.exception() or error
-    return error
