@@ -337,5 +337,5 @@ def _dump(data: Mapping[str, Any]) -> bytes:
 def _unreadable(names: Names, why: str, hint: str | None = None) -> CheckpointUnreadable:
     return CheckpointUnreadable(
         f"the checkpoint of source {names.source} in topic {names.topic} {why}",
-        hint=hint or f"look at it with: cdc checkpoint show {names.source}",
+        hint=hint or f"look at it with: cdc checkpoint show -c FILE --source {names.source}",
     )

@@ -1,9 +1,9 @@
 """What the service says: structlog on stderr, text for people on a terminal, JSON lines else.
 
 `configure()` is called once by the command. Other libraries log through `logging`; their
-warnings come out in the same form. aiokafka says "unable to connect" many times a second
-while a broker is away, so its errors are let through once in ten seconds a message: what
-matters of them is in our own errors, and dropped ones are counted in the next line.
+warnings come out in the same form, a message once in ten seconds, with a count of those held
+back. aiokafka is silent: while a broker is away it says so fifty times a second, and what
+matters of that is in our own errors.
 
 `StepLog` turns the pump's steps into lines. A step that is no news (each read, each
 commit) gives none: the status line sums them up.
@@ -45,6 +45,7 @@ def configure(form: Format = "auto", *, verbose: bool = False) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(processor=last, foreign_pre_chain=shared))
     handler.addFilter(_OnceInAWhile())
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     # Never their debug lines: they hold requests, and those hold payloads.
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
 
