@@ -10,13 +10,15 @@
 
 A record that never came counts once: as lost when its whole transaction did not come, as
 torn when a part of it did. "Committed apart" is seen without a clock: the end of a Kafka
-transaction takes an offset of its own, so rows of one source transaction in one partition
-with an unseen offset between them were not in one Kafka transaction.
+transaction takes an offset of its own in every partition it wrote to, so each run of offsets
+without a hole is (a part of) one Kafka transaction. Every source transaction says that the runs
+its rows are in belong together; two runs of one partition cannot, also not by way of others.
 """
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import NamedTuple
 
 from tests.checker import marks
@@ -37,6 +39,14 @@ class Seen(NamedTuple):
     value: bytes | None
     headers: Headers
     timestamp: int
+
+
+class Run(NamedTuple):
+    """The records between two holes of a partition's offsets."""
+
+    topic: str
+    partition: int
+    number: int
 
 
 @dataclass(slots=True)
@@ -78,7 +88,7 @@ class _Judge:
         self.ledger, self.partitions, self.times = ledger, partitions, times
         self.verdict = Verdict(transactions=len(ledger.transactions()))
         self.arrived: set[bytes] = set()
-        self.runs: dict[tuple[int, int, str, int], int] = {}
+        self.runs: dict[tuple[int, int], set[Run]] = {}
         self.apart: set[tuple[int, int]] = set()
 
     def run(self, records: Iterable[Seen]) -> Verdict:
@@ -88,16 +98,17 @@ class _Judge:
         for found in by_partition.values():
             found.sort(key=lambda record: record.offset)
             self._partition(found)
+        self._whole()
         self._missing()
         return self.verdict
 
     def _partition(self, records: list[Seen]) -> None:
         writers: dict[int, tuple[int, int]] = {}
         keys: dict[bytes, int] = {}
-        run, last = 0, records[0].offset - 1
+        number, last = 0, records[0].offset - 1
         for record in records:
             self.verdict.records += 1
-            run += record.offset != last + 1
+            number += record.offset != last + 1
             last = record.offset
             event_id = self._whose(record)
             if event_id is None:
@@ -109,7 +120,8 @@ class _Judge:
                 entry = self.ledger.entries[event_id]
                 self._content(record, entry)
                 self._order(record, entry, writers, keys)
-                self._whole(record, entry, run)
+                run = Run(record.topic, record.partition, number)
+                self.runs.setdefault((entry.place.writer, entry.place.number), set()).add(run)
 
     def _whose(self, record: Seen) -> bytes | None:
         """The row this is a record of: by its id, else by its mark."""
@@ -150,12 +162,19 @@ class _Judge:
         if entry.key is not None:
             keys[entry.key] = max(entry.sequence, key_before)
 
-    def _whole(self, record: Seen, entry: Entry, run: int) -> None:
-        transaction = entry.place.writer, entry.place.number
-        first = self.runs.setdefault((*transaction, record.topic, record.partition), run)
-        if first != run and transaction not in self.apart:
-            self.apart.add(transaction)
-            self.verdict.fault("torn", f"{transaction} in two Kafka transactions: {_show(record)}")
+    def _whole(self) -> None:
+        """Find the source transactions that were in more than one Kafka transaction."""
+        together: dict[tuple[Run, Run], list[tuple[int, int]]] = {}
+        for transaction, runs in self.runs.items():
+            for pair in pairwise(sorted(runs)):
+                together.setdefault(pair, []).append(transaction)
+        kafka_transactions = _Groups()
+        # What most say is believed first: one that is torn speaks against all others of its Kafka transactions.
+        for pair in sorted(together, key=lambda pair: -len(together[pair])):
+            if not kafka_transactions.join(*pair):
+                for transaction in set(together[pair]) - self.apart:
+                    self.apart.add(transaction)
+                    self.verdict.fault("torn", f"{transaction} in two Kafka transactions: {pair}")
 
     def _missing(self) -> None:
         there = Counter(
@@ -167,6 +186,34 @@ class _Judge:
                 self.verdict.fault("lost", f"{transaction}, {rows} rows", rows)
             elif there[transaction] < rows and transaction not in self.apart:
                 self.verdict.fault("torn", f"{transaction}: {there[transaction]} of {rows} rows arrived")
+
+
+class _Groups:
+    """Runs that belong together (union-find); a group never holds two runs of one partition."""
+
+    def __init__(self) -> None:
+        self._parent: dict[Run, Run] = {}
+        self._members: dict[Run, dict[tuple[str, int], int]] = {}
+
+    def join(self, one: Run, two: Run) -> bool:
+        """Put two runs' groups together; False where they contradict each other."""
+        one, two = self._root(one), self._root(two)
+        if one == two:
+            return True
+        small, large = sorted((self._members[one], self._members[two]), key=len)
+        if any(large.get(partition, number) != number for partition, number in small.items()):
+            return False
+        self._parent[one] = two
+        self._members[two] = large | small
+        del self._members[one]
+        return True
+
+    def _root(self, run: Run) -> Run:
+        if run not in self._parent:
+            self._members.setdefault(run, {run[:2]: run.number})
+        while run in self._parent:
+            run = self._parent[run]
+        return run
 
 
 def java_partition(key: bytes, count: int) -> int:

@@ -4,9 +4,9 @@
 
 A round is an arena of its own (own tables, topics and source) with up to 25 kills and one
 verdict. All that happens in it follows from the seed and its number, the moment at which the
-operating system does it aside. Each finished round is a line in `.stack/crash/SEED.jsonl`; a
-campaign that was cut off goes on behind the last of them, and `--again` begins anew. The
-logs of a round's tailers stay in `.stack/crash/` when the round found a fault.
+operating system does it aside. Each finished round is a line of JSON in `.stack/crash/`; a
+campaign that was cut off goes on behind the last of them; one that was finished, or `--again`,
+begins anew. The logs of a round's tailers stay in `.stack/crash/` when the round found a fault.
 
 Exit code 1 on any fault. Databases are started for the campaign alone and removed at its end.
 """
@@ -87,14 +87,12 @@ class Round:
 
 
 def rounds_of(kills: int, servers: list[str], seed: str) -> list[Round]:
-    """The kills in rounds, on one server after the other in turn."""
-    rounds: list[Round] = []
-    while kills > 0:
-        number = len(rounds)
-        share = min(KILLS_A_ROUND, -(-kills // len(servers)) if number < len(servers) else kills, kills)
-        rounds.append(Round(number, servers[number % len(servers)], share, seed))
-        kills -= share
-    return rounds
+    """The kills spread evenly over rounds, on one server after the other in turn."""
+    count = max(1, -(-kills // KILLS_A_ROUND))
+    if kills >= len(servers):
+        count = -(-count // len(servers)) * len(servers)
+    shares = [kills // count + (number < kills % count) for number in range(count)]
+    return [Round(number, servers[number % len(servers)], share, seed) for number, share in enumerate(shares)]
 
 
 def is_clean(result: dict[str, Any]) -> bool:
@@ -143,9 +141,10 @@ def main() -> int:
     servers = ["mariadb", "mysql"] if given.server == "both" else [given.server]
     rounds = rounds_of(given.kills, servers, given.seed)
     book = home / f"{given.seed}-{given.server}-{given.kills}.jsonl"
-    if given.again:
-        book.unlink(missing_ok=True)
     results = [json.loads(line) for line in book.read_text().splitlines()] if book.exists() else []
+    if given.again or len(results) == len(rounds):
+        results = []
+        book.unlink(missing_ok=True)
     if results:
         say(f"{len(results)} of {len(rounds)} rounds were finished before ({book}); --again begins anew")
     play(rounds[len(results) :], results, book, given.rate)

@@ -5,7 +5,8 @@
 `STEP` is a step of the Observer, or one of two more around the making of the checkpoint topic,
 which have no step of their own: `topic_asked` and `topic_made`. `N` is its N-th occurrence (1).
 With `+MS` the process goes on for so many milliseconds, and dies while it does the next thing.
-Nothing else is changed: what runs is the composition that `cdc tailer run` runs.
+Nothing else is changed: what runs is the composition that `cdc tailer run` runs; with
+`--spoil WAY` it is made wrong before (see spoiled.py), to show that this is found.
 """
 
 import argparse
@@ -24,6 +25,10 @@ from cdc.kafka import first_start
 from cdc.settings import load
 from cdc.tailer import logs
 from cdc.tailer.run import Options, run_tailer
+
+sys.path[0] = str(Path(__file__).resolve().parents[2])
+
+from tests.crash import spoiled  # noqa: E402 - the path has to be right first
 
 
 class Death:
@@ -71,7 +76,10 @@ def main() -> int:
     parser.add_argument("--instance")
     parser.add_argument("--first-start", action="store_true")
     parser.add_argument("--until-caught-up", action="store_true")
+    parser.add_argument("--spoil", choices=spoiled.WAYS)
     given = parser.parse_args()
+    if given.spoil:
+        spoiled.spoil(given.spoil)
     death = Death(given.die_at)
     watch_topic_making(death)
     observer: Callable[[str], Death] = lambda _: death  # noqa: E731 - one for the one source

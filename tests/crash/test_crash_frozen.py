@@ -11,10 +11,8 @@ from tests.servers import Database, Kafka
 pytestmark = [pytest.mark.stack, pytest.mark.crash]
 
 
-def test_a_frozen_instance_is_fenced_and_everything_arrives_once(
-    own_database: Database, kafka: Kafka, tmp_path
-) -> None:
-    with Arena(own_database, kafka, tmp_path, seed="frozen") as arena:
+def test_a_frozen_instance_is_fenced_and_everything_arrives_once(own_mariadb: Database, kafka: Kafka, tmp_path) -> None:
+    with Arena(own_mariadb, kafka, tmp_path, seed="frozen") as arena:
         arena.writer.start()
         faults.frozen(arena, random.Random(1))
         outcome = arena.settle()

@@ -215,18 +215,25 @@ def test_a_part_of_a_transaction(ledger: Ledger, records: list[Seen], missing: i
     only(verdict_of(ledger, [record for record in records if record not in gone]), "torn")
 
 
-def test_a_transaction_that_was_committed_in_two_parts(transactions: list[Transaction], ledger: Ledger) -> None:
-    log = Log()
+@pytest.mark.parametrize("same_partition", [True, False])
+def test_a_transaction_that_was_committed_in_two_parts(
+    transactions: list[Transaction], ledger: Ledger, same_partition: bool
+) -> None:
     cut = next(
         t
         for t in transactions[50:]
-        if len(t.kept) > 1 and t.kept[0].topic == t.kept[1].topic and t.kept[0].key == t.kept[1].key
+        if len(t.kept) == 2
+        and (t.kept[0].topic == t.kept[1].topic) == same_partition
+        and (t.kept[0].key == t.kept[1].key or not same_partition)
     )
-    for transaction in transactions:
-        for number, row in enumerate(transaction.kept):
-            if transaction is cut and number == 1:
+    log = Log()
+    for number, transaction in enumerate(transactions, 1):
+        for index, row in enumerate(transaction.kept):
+            if transaction is cut and index == 1:
                 log.end_transaction()
             log.append(row)
+        if not number % 30:
+            log.end_transaction()
     only(verdict_of(ledger, log.records), "torn")
 
 
