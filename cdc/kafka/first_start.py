@@ -79,7 +79,8 @@ async def check_settings(cluster: Cluster, names: Names, partitions: int) -> Non
             "It was created by somebody else (a broker with auto.create.topics.enable does that), or changed",
             hint=(
                 f"look with: cdc checkpoint show -c FILE --source {names.source}. If there is no checkpoint in it, "
-                "delete the topic and run once with --first-start; if only its cleanup.policy was changed, set it back to compact"
+                "delete the topic and run once with --first-start; if only its cleanup.policy was changed, set it "
+                "back to compact"
             ),
         )
 
