@@ -220,7 +220,7 @@ async def test_a_cancelled_read_loses_nothing(reading: Reading):
     def write() -> None:
         with reading.server.connect(database=reading.schema) as connection, connection.cursor() as cursor:
             for number in range(1, 301):
-                cursor.execute("INSERT INTO outbox VALUES (%s, 't', 'x')", number)
+                cursor.execute("INSERT INTO outbox VALUES (%s, 't', 'x')", (number,))
                 connection.commit()
 
     writing = asyncio.create_task(asyncio.to_thread(write))
