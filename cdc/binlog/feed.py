@@ -79,6 +79,11 @@ class Feed(Reader):
         """What the next call of `feed` will raise; None while all is well."""
         return self._failure
 
+    @property
+    def incomplete_bytes(self) -> int:
+        """Bytes of an event that is not all there; after the last bytes of a file: its end is cut off."""
+        return self._have + sum(map(len, self._big))
+
     def feed(self, data: bytes) -> list[SourceTransaction]:
         """Take more bytes; hand out what they finished, in order, only what holds rows of the tables.
 

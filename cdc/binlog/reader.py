@@ -16,6 +16,7 @@ import struct
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
+from functools import partial
 
 from cdc.binlog import compressed, events, table_map
 from cdc.binlog.definition import Definition
@@ -32,6 +33,7 @@ _FILE_NAME = re.compile(r"[^\x00-\x1f]{1,500}\.\d+")
 _DEFINITIONS = 256
 _FAR = 1 << 31
 _NO_MAP = (b"", b"", None, False, False)
+_INSIDE: partial[None] = partial(print)
 
 DAMAGED = (
     "the file or the way to here is damaged, or this is an event we do not know: look at it with the server's own "
@@ -92,16 +94,16 @@ class Reader(ABC):
         self._tx = Transactions()
         for known in start.prepared:
             self._tx.prepared[key_of(parse_xid(known.xid))] = Prepared(known, None)
-        self._crc = 0
+        self._crc, self._described = 4, False  # before the first FORMAT_DESCRIPTION nothing counts without a checksum
         self._gtid: bytes | None = None
         self._begin, self._begun = start.position, False
-        self._outer: tuple[int, int] | None = None
+        self._outer: partial[None] | None = None  # inside of a payload: _INSIDE, then how its group ends
         self._definitions: dict[bytes, Definition] = {}
         # The last TABLE_MAP of ours: its id, body and definition; is it of the open group; has that any TABLE_MAP?
         self._map: tuple[bytes, bytes, Definition | None, bool, bool] = _NO_MAP
         self._others: dict[bytes, Definition] = {}
         self._failure: Exception | None = None
-        self._retry = False
+        self._retry = self._is_placed = False
         self._parts: list[bytes] = []
         self._have = 0
         self._big: list[bytes] = []
@@ -183,10 +185,11 @@ class Reader(ABC):
     def _commit(self, time: int, end: int, rows: list[Row] | None = None) -> None:
         """The group is finished; its rows, or those given, are committed."""
         gtid, begin, progress, tx = self._gtid, self._begin, self._progress, self._tx
-        if self._outer is not None:
-            time, end = self._outer
         if gtid is None and not self._begun:
             raise ValueError("the end of a transaction that has not begun")
+        if self._outer is not None:
+            self._defer(partial(self._commit, rows=tx.take() if rows is None else rows))
+            return
         progress.finished = gtid, begin, end, time
         fresh = gtid is None or progress.add(gtid)
         if rows is None:
@@ -316,7 +319,7 @@ class Reader(ABC):
         if made_up:
             self._progress.at -= len(raw)
         self._abandon()
-        self._crc = 4 if found.checksums else 0
+        self._crc, self._described = 4 if found.checksums else 0, True
         self._progress.file_created = time
 
     def _rotate(self, body: bytes) -> None:
@@ -329,6 +332,8 @@ class Reader(ABC):
     def _heartbeat(self, kind: int, body: bytes, ends: int) -> None:
         """The place up to which the server has read: on the way it may have left events out."""
         progress = self._progress
+        if not self._described:
+            raise ValueError("a heartbeat before the file's FORMAT_DESCRIPTION")
         if kind == events.HEARTBEAT_V2:
             file, place = events.heartbeat_v2(body)
         else:
@@ -398,9 +403,13 @@ class Reader(ABC):
         xid, one_phase = events.xa_prepare(body)
         if one_phase:
             self._commit(time, end)
-            return
-        if self._outer is not None:
-            time, end = self._outer
+        elif self._outer is not None:
+            self._defer(partial(self._prepare, xid))
+        else:
+            self._prepare(xid, time, end)
+
+    def _prepare(self, xid: Xid, time: int, end: int) -> None:
+        """The group's rows wait for their XA COMMIT."""
         if self._gtid is not None and self._progress.contains(self._gtid):
             self.repeated += 1
             self._tx.clear()
@@ -432,20 +441,24 @@ class Reader(ABC):
             self._progress.resolve(known.where.gtid)
 
     def _payload(self, body: bytes, time: int, end: int) -> None:
-        """The events inside a TRANSACTION_PAYLOAD, as if they stood here."""
-        progress, rest = self._progress, b""
-        self._outer, gtid = (time, end), self._gtid
+        """The events inside a TRANSACTION_PAYLOAD, as if they stood here; its end counts when all of it was right."""
+        rest, self._outer = b"", self._outer or _INSIDE
         try:
             for piece in compressed.payload(body):
                 rest += piece
-                if self._gtid is not gtid:
-                    break
                 if len(rest) >= self._need:
                     rest = rest[self._walk(rest, 0, framed=False) :]
         finally:
-            self._outer, self._need, progress.at = None, 0, end
-        if rest or self.in_transaction:
+            finish, self._outer, self._need, self._progress.at = self._outer, None, 0, end
+        if rest or finish is _INSIDE or (self._tx.rows and finish.func != self._prepare):
             raise ValueError("a payload that does not end where its transaction does")
+        finish(time, end)
+
+    def _defer(self, finish: partial[None]) -> None:
+        """The end of the group inside a payload."""
+        if self._outer is not _INSIDE:
+            raise ValueError("a payload with two ends of a transaction")
+        self._outer = finish
 
     @abstractmethod
     def _walk(self, buf: bytes, crc: int, *, framed: bool) -> int:
@@ -495,17 +508,14 @@ class Reader(ABC):
 
     def _decode_error(self, error: Exception, kind: int, at: int) -> DecodeError:
         what = events.name_of(kind) if kind >= 0 else "bytes"
-        made = DecodeError(f"{what} at {self._progress.file}:{at} cannot be read: {error}", hint=DAMAGED)
-        made.add_note("placed")
-        return made
+        return DecodeError(f"{what} at {self._progress.file}:{at} cannot be read: {error}", hint=DAMAGED)
 
     def _placed(self, error: CdcError, at: int) -> CdcError:
         """The same error, saying where, once."""
-        if isinstance(error, ServerSaid | UnknownXaRows | DecodeError) or "placed" in getattr(error, "__notes__", ()):
+        if self._is_placed or isinstance(error, ServerSaid | UnknownXaRows | DecodeError):
             return error
-        made = type(error)(f"{error.message} (at {self._progress.file}:{at})", hint=error.hint)
-        made.add_note("placed")
-        return made
+        self._is_placed = True
+        return type(error)(f"{error.message} (at {self._progress.file}:{at})", hint=error.hint)
 
 
 def _unpacked_query(body: bytes) -> bytes:

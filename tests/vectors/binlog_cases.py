@@ -117,7 +117,7 @@ def wire(case: Case, start: int = 4, upto: int | None = None) -> bytes:
     """All of the case as it comes from the socket; or of its first file from a place on, or up to a count of bytes."""
     out = []
     for i, (name, raw) in enumerate(case.files):
-        out.append(packets(made_up_rotate(name, start, checksum=bool(i % 2)), 1))
+        out.append(packets(made_up_rotate(name, start, checksum=not i % 2), 1))
         at = 4
         for event in split(raw):
             if at == 4 and start > 4:
