@@ -149,7 +149,7 @@ class Database:
 
     def _basics(self, suite: Suite, data: Path, scratch: Path) -> list[str]:
         """Return the options that initialising and running share."""
-        share = suite.one("usr/share/mysql*/charsets").parent
+        share = suite.one("usr/share/m[ay]*/charsets").parent
         plugins = next(suite.root.glob("usr/lib/**/plugin"), None)
         return [
             "--no-defaults",
@@ -199,7 +199,7 @@ class Database:
 def _mariadb_script(suite: Suite) -> str:
     parts = []
     for name in _MARIADB_SCRIPTS:
-        found = next(iter(sorted(suite.root.glob(f"usr/share/mysql/*{name}.sql"))), None)
+        found = next(iter(sorted(suite.root.glob(f"usr/share/m[ay]*/*{name}.sql"))), None)
         if found is None:
             raise StackError(f"{suite.title}: no script {name}.sql among the packages", f"delete {suite.folder}")
         parts.append(found.read_text())
@@ -225,6 +225,15 @@ MARIADB = Database(
     package="mariadb-server-core",
     daemon="mariadbd",
     accepted=r"10\.11\.",
+    family="mariadb",
+)
+MARIADB_118 = Database(
+    kind="mariadb118",
+    title="MariaDB 11.8",
+    suite="trixie",
+    package="mariadb-server-core",
+    daemon="mariadbd",
+    accepted=r"11\.8\.",
     family="mariadb",
 )
 MYSQL = Database(

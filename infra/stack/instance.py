@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from infra.stack import processes
-from infra.stack.databases import MARIADB, MYSQL
+from infra.stack.databases import MARIADB, MARIADB_118, MYSQL
 from infra.stack.kafka import KAFKA
 from infra.stack.places import Places, await_free, choose_ports, socket_path, write_whole
 from infra.stack.progress import Board
@@ -59,7 +59,7 @@ class Kind(Protocol):
         """Return how clients reach it."""
 
 
-KINDS: dict[str, Kind] = {"mariadb": MARIADB, "mysql": MYSQL, "kafka": KAFKA}
+KINDS: dict[str, Kind] = {"mariadb": MARIADB, "mariadb118": MARIADB_118, "mysql": MYSQL, "kafka": KAFKA}
 
 
 class Instance:
