@@ -3,7 +3,7 @@
 1236 is the servers' word for "no log for you" and stands for a purged file, another
 history, a second reader with our server_id, and a wrong request alike. Both servers'
 texts are matched here, in the words of MySQL 8.4/9.7 and MariaDB 10.11/11.8
-(tests/integration/test_mysql_refusals.py makes the servers say them).
+(tests/unit/test_mysql_refusals.py has them word for word).
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ HISTORY = (
     "the source's url leads to another server than before, or its log was reset or restored: correct the url, or "
     "decide with cdc checkpoint set where to go on"
 )
-FATAL_READ = 1236
 
 CLASH = ("same server_uuid/server_id", "same server_id", "same server_uuid")
 PURGED = ("could not find first log file", "purged required binary logs", "have been purged")
