@@ -9,7 +9,7 @@ import random
 import threading
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 import pymysql
@@ -20,6 +20,10 @@ from tests.checker.rows import DDL, TableRow
 KEPT, UNDONE, DOUBT = "kept", "undone", "doubt"
 LOST_CONNECTION = (pymysql.err.OperationalError, pymysql.err.InterfaceError, OSError)
 NO_SUCH_THREAD, UNKNOWN_XID = 1094, 1397
+NOT_DONE = frozenset({1205, 1213})
+"""Lock wait timeout and deadlock: part of any application's life; the transaction is given up."""
+GONE = frozenset({0, 1040, 1053, 1317, 1927, 2003, 2006, 2013, 2014, 3169, 4031})
+"""The connection is lost or not to be had; any other error is the writer's own fault."""
 _INSERT = {
     "native": "(event_id, event_name, topic, event_key, payload, content_type, headers, created_at)",
     "cqrs": "(event_id, event_id_bin, event_status, flush_counter, event_name, topic, payload)",
@@ -152,13 +156,15 @@ class _Line:
     def run(self, transaction: plan.Transaction) -> str:
         while self._connection is None:
             try:
-                self._connection = self._server.connect(autocommit=False)
+                self._connection = self._server.connect(autocommit=False, database=self._schema)
             except LOST_CONNECTION:
                 time.sleep(0.2)
         try:
             self._statements(transaction)
         except LOST_CONNECTION as error:
-            if isinstance(error, pymysql.err.OperationalError) and not _gone(error):
+            if error.args and error.args[0] in NOT_DONE:
+                transaction = replace(transaction, kind=plan.ROLLBACK)  # the server has undone it, and said so
+            elif isinstance(error, pymysql.err.OperationalError) and error.args[0] not in GONE:
                 raise
             self._lose()
             return UNDONE if transaction.kind in plan.UNDONE_KINDS else DOUBT
@@ -170,7 +176,9 @@ class _Line:
 
     def _lose(self) -> None:
         """Make sure that nothing of the lost connection happens from now on."""
-        old, self._connection = self._connection.thread_id(), None
+        old = self._connection.thread_id()
+        self._connection._force_close()
+        self._connection = None
         buried = False
         while not buried:
             try:
@@ -182,13 +190,13 @@ class _Line:
 
     def _bury(self, cursor: pymysql.cursors.Cursor, old: int) -> None:
         # A restarted server counts its connections from the start again: only one that writes here may be killed.
-        query = "SELECT 1 FROM information_schema.processlist WHERE id = %s AND db IS NULL AND id <> CONNECTION_ID()"
-        try:
-            cursor.execute("KILL %s", (old,))
-        except pymysql.err.MySQLError as error:
-            if error.args[0] != NO_SUCH_THREAD:
-                raise
-        while cursor.execute(query, (old,)):
+        query = "SELECT 1 FROM information_schema.processlist WHERE id = %s AND db = %s"
+        while cursor.execute(query, (old, self._schema)):
+            try:
+                cursor.execute("KILL %s", (old,))
+            except pymysql.err.MySQLError as error:
+                if error.args[0] != NO_SUCH_THREAD:
+                    raise
             time.sleep(0.05)
         if self._pending:
             try:
@@ -261,11 +269,6 @@ def _values(row: TableRow) -> list[tuple[str, object]]:
     )
     defaulted = (0, 5, 7)
     return [("DEFAULT", None) if value is None and at in defaulted else ("%s", value) for at, value in enumerate(given)]
-
-
-def _gone(error: pymysql.err.OperationalError) -> bool:
-    """Is the connection lost, or did the server refuse the statement?"""
-    return error.args[0] in {0, 1040, 1053, 1927, 2003, 2006, 2013, 2014, 3169, 4031}
 
 
 def unique(prefix: str) -> str:

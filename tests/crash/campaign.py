@@ -15,6 +15,7 @@ import argparse
 import json
 import random
 import shutil
+import signal
 import statistics
 import sys
 import time
@@ -136,6 +137,8 @@ def main() -> int:
     parser.add_argument("--again", action="store_true", help="forget the rounds that were finished before")
     given = parser.parse_args()
 
+    # end as at Ctrl-C: the databases of the campaign are removed, finished rounds stay noted
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     home = Places.from_environment().stack / "crash"
     home.mkdir(parents=True, exist_ok=True)
     servers = ["mariadb", "mysql"] if given.server == "both" else [given.server]

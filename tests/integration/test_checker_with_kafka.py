@@ -4,9 +4,12 @@ The relay reads the tables when the writer has ended and publishes with librdkaf
 transactions: what the checker says of it depends on nothing of the code under test.
 """
 
+import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from itertools import groupby
 
+import pymysql
 import pytest
 from confluent_kafka import Producer
 
@@ -127,3 +130,46 @@ def test_an_end_that_does_not_become_visible_is_said(world: World) -> None:
         reader.read_to_end(world.kafka, world.topics, patience=2)
     producer.abort_transaction(60)
     assert world.verdict().clean
+
+
+def cut_all(killer: pymysql.Connection, schema: str) -> None:
+    """Kill every connection of the writer."""
+    with killer.cursor() as cursor:
+        cursor.execute("SELECT id FROM information_schema.processlist WHERE db = %s", (schema,))
+        for found in cursor.fetchall():
+            with suppress(pymysql.err.OperationalError):  # it may have gone by itself
+                cursor.execute("KILL %s", found)
+
+
+def test_commits_whose_answer_was_lost_are_settled_by_the_table(server: Database) -> None:
+    schema = writer.unique("checker")
+    where = writer.Server(server.host, server.port)
+    writer.make_tables(where, schema, LAYOUTS)
+    with writer.Writer(where, schema, ["a"], "cut", LAYOUTS) as work:
+        killer = server.connect(autocommit=True)
+        for _ in range(12):
+            time.sleep(0.03)
+            cut_all(killer, schema)
+        work.wait_until(work.written + 20)
+        killer.close()
+    ledger = Ledger.read(where, schema, LAYOUTS)
+    assert ledger.compare(work.book) > 0
+    assert not [xid for xid in server.run("XA RECOVER") if schema in str(xid)]
+    server.run(f"DROP DATABASE {schema}")
+
+
+def test_a_deadlock_undoes_a_transaction_and_the_writer_goes_on(server: Database) -> None:
+    schema = writer.unique("checker")
+    where = writer.Server(server.host, server.port)
+    writer.make_tables(where, schema, LAYOUTS)
+    in_the_way = f"CREATE TRIGGER {schema}.refuse BEFORE INSERT ON {schema}.outbox FOR EACH ROW SIGNAL SQLSTATE '40001'"
+    with writer.Writer(where, schema, ["a"], "deadlock") as work:
+        work.wait_until(100)
+        server.run(in_the_way + " SET MYSQL_ERRNO = 1213, MESSAGE_TEXT = 'as a deadlock'")
+        work.wait_until(work.written + 30)
+        server.run(f"DROP TRIGGER {schema}.refuse")
+        work.wait_until(work.written + 30)
+    ledger = Ledger.read(where, schema, ["native"])
+    assert ledger.compare(work.book) == 0
+    assert sum(promise == writer.UNDONE for promise, _ in work.book.values()) > 25
+    server.run(f"DROP DATABASE {schema}")
