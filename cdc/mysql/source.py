@@ -122,8 +122,11 @@ class MySqlSource:
         facts, request = await ask(self.address, lambda session: self._checked(session, position))
         stream = await _in_thread(lambda: open_stream(self.address, request, f"cdc-{self.name}"), LogStream.close)
         self._hose = Hose(stream, limit=self._handover_bytes, chunk=self._slice_bytes)
-        self._feed = Feed(position.flavour, self._tables, position, statements_allowed_in=self._statements_allowed_in)
-        self._told, self._careful = position, careful
+        begin = position
+        if facts.identity != position.server:  # promoted: its files are others, only the GTIDs are the same
+            begin = replace(position, server=facts.identity, file="", position=FIRST_BYTE, file_created=0, last=None)
+        self._feed = Feed(begin.flavour, self._tables, begin, statements_allowed_in=self._statements_allowed_in)
+        self._told, self._careful = begin, careful
         try:
             # The answer to the dump request comes at once: the log's head, or why there is none.
             self._swallow(await self._hose.take(self._slice_bytes))

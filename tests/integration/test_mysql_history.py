@@ -400,6 +400,11 @@ async def test_a_promoted_replica_goes_on_and_one_that_lacks_our_tail_is_refused
         new.write(5)
         await new.until_id(5)
         assert new.ids == [5]
+        assert new.position.server == new.server.run("SELECT @@server_uuid")[0][0] != old.position.server
+        await new.source.open(new.position)
+        new.write(6)
+        await new.until_id(6)
+        assert new.ids == [5, 6]
         assert old.position.last is not None
         with pytest.raises(WrongServer):
             await new.source.open(replace(old.position, last=replace(old.position.last, commit_time=1)))
