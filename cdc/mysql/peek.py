@@ -75,7 +75,8 @@ def look(stream: LogStream, position: Position) -> Found:
             if last is None:
                 break
         elif head.time and created and last is not None:
-            gtid, first = (_gtid(head) if first else gtid), False
+            if first and head.kind in _BEGINS:
+                gtid, first = _gtid(head), False
             if head.end >= last.position:
                 return Found(created, LastTransaction(gtid, head.end, head.time, head.end - begin))
     return Found(created)

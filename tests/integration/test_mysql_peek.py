@@ -46,7 +46,8 @@ def test_the_last_transaction_and_the_files_begin(own: Database, size: int):
     server.run(f"INSERT INTO x VALUES (REPEAT('x', {size}))", schema=schema)
     events = events_of(server, file, begin)
     end = next(row[4] for row in events if row[2] == "Xid")
-    gtid = next(row[5] for row in events if row[2] == "Gtid")
+    # MariaDB may put a BINLOG_CHECKPOINT before it, some time after the file was begun
+    begin, gtid = next((row[1], row[5]) for row in events if row[2] == "Gtid")
     last = LastTransaction("?", end, 0, end - begin)
     found = peek(server, Position(server.kind, "", file, end, last=last))
     assert found.last is not None
