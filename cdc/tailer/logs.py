@@ -80,6 +80,7 @@ _SAID: dict[str, tuple[str, str]] = {
     "founded": ("info", "checkpoint founded"),
     "opening": ("debug", "opening the log"),
     "opened": ("info", "reading the log"),
+    "looking_up": ("info", "reading the rows of a prepared XA transaction again"),
     "doubt": ("info", "a Kafka transaction is in doubt"),
     "starting_over": ("warning", "starting over from the checkpoint"),
     "refused": ("warning", "row passed over"),
@@ -98,6 +99,8 @@ class StepLog:
     def __call__(self, step: str, /, **facts: object) -> None:
         """Log the step where it is news."""
         level, text = _SAID.get(step, ("debug", step.replace("_", " ")))
+        for warning in _texts(facts.pop("warnings", ())):
+            self._log.warning(warning)
         said: dict[str, object] = {}
         for name, fact in facts.items():
             if isinstance(fact, CdcError):
@@ -111,6 +114,10 @@ class StepLog:
             else:
                 said[name] = str(fact)
         self._log.log(logging.getLevelNamesMapping()[level.upper()], text, **said)
+
+
+def _texts(fact: object) -> list[str]:
+    return list(map(str, fact)) if isinstance(fact, (list, tuple)) else []
 
 
 def describe(error: CdcError) -> dict[str, object]:

@@ -107,7 +107,9 @@ def _compose(
             each(step, **facts)
 
     specs = settings.table_specs(name)
-    source = MySqlSource(name, source_settings.address, specs, observer=observe, server_id=source_settings.server_id)
+    source = MySqlSource(
+        name, lambda: source_settings.address, specs, observer=observe, server_id=source_settings.server_id
+    )
     sink = KafkaSink(
         settings.kafka.address(),
         name,
