@@ -32,7 +32,7 @@ _head = struct.Struct("<IBIIIH").unpack_from
 _FILE_NAME = re.compile(r"[^\x00-\x1f]{1,500}\.\d+")
 _DEFINITIONS = 256
 _FAR = 1 << 31
-_NO_MAP = (b"", b"", None, False, False)
+_NO_MAP = (0, b"", None, False, False)
 _INSIDE: partial[None] = partial(print)
 
 DAMAGED = (
@@ -99,8 +99,9 @@ class Reader(ABC):
         self._begin, self._begun = start.position, False
         self._outer: partial[None] | None = None  # inside of a payload: _INSIDE, then how its group ends
         self._definitions: dict[bytes, Definition] = {}
-        # The last TABLE_MAP of ours: its id, body and definition; is it of the open group; has that any TABLE_MAP?
-        self._map: tuple[bytes, bytes, Definition | None, bool, bool] = _NO_MAP
+        # The last TABLE_MAP of ours: its header and body's size, its body, its definition; is it of the open group;
+        # has that any TABLE_MAP?
+        self._map: tuple[int, bytes, Definition | None, bool, bool] = _NO_MAP
         self._others: dict[bytes, Definition] = {}
         self._failure: Exception | None = None
         self._retry = self._is_placed = False
@@ -122,6 +123,11 @@ class Reader(ABC):
     def held_bytes(self) -> int:
         """Bytes of the log whose rows wait for their commit."""
         return self._tx.held()
+
+    @property
+    def waiting(self) -> int:
+        """Bytes of an event, or of a packet, that is not all there yet."""
+        return self._have
 
     @property
     def position(self) -> Position:
@@ -214,12 +220,6 @@ class Reader(ABC):
 
     # -- rows ----------------------------------------------------------------------------
 
-    def _enter(self) -> bool:
-        """The first TABLE_MAP of a group."""
-        if not self.in_transaction:
-            raise ValueError("rows outside of a transaction: reading began inside one")
-        return True
-
     def _define(self, body: bytes) -> Definition:
         """The definition of a TABLE_MAP body of ours; the table's id in front of it does not matter."""
         found = self._definitions.get(body[8:])
@@ -232,17 +232,19 @@ class Reader(ABC):
         return found
 
     def _rows(self, buf: bytes, e: int, stop: int, kind: int, definition: Definition) -> None:
-        """All rows of a WRITE_ROWS event of ours."""
+        """All rows of a WRITE_ROWS event of ours, whatever its form."""
+        self._tx.size += stop - e
         q = e + HEADER + 8
         if kind in (events.WRITE_ROWS, events.WRITE_ROWS_COMPRESSED):
             q += buf[q] | buf[q + 1] << 8  # extra data, with its own length
-        head = q
         width, q = (buf[q], q + 1) if buf[q] < 251 else events.lenenc(buf, q)  # noqa: PLR2004
         if width != definition.width:
             raise ValueError(f"rows of {width} columns in a table of {definition.width}")
         present = buf[q : q + definition.bitmap]
         image, q = definition.image(present), q + definition.bitmap
-        definition.head, definition.usual = buf[head:q], image
+        if kind in (events.WRITE_ROWS, events.WRITE_ROWS_V1):  # the next event of this form takes the short way
+            definition.kind, definition.head = kind, buf[e + HEADER + 8 : q]
+            definition.usual = image, image.compiled, image.null_bytes, q - e
         if kind >= events.WRITE_ROWS_COMPRESSED_V1:
             buf = compressed.unpack(buf[q:stop])
             q, stop = 0, len(buf)
@@ -257,6 +259,12 @@ class Reader(ABC):
         if q != stop:
             raise ValueError("a row that ends behind its event")
         self.history_rows += history
+
+    def _rows_of_others(self, buf: bytes, e: int, stop: int, kind: int) -> None:
+        """Rows that are not of the last TABLE_MAP: of another wanted table, or of one nobody wants."""
+        found = self._others.get(buf[e + HEADER : e + HEADER + 6])
+        if found is not None:
+            self._rows(buf, e, stop, kind, found)
 
     # -- rare events ---------------------------------------------------------------------
 
