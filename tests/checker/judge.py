@@ -87,7 +87,7 @@ class _Judge:
     def __init__(self, ledger: Ledger, partitions: Mapping[str, int], times: tuple[int, int] | None) -> None:
         self.ledger, self.partitions, self.times = ledger, partitions, times
         self.verdict = Verdict(transactions=len(ledger.transactions()))
-        self.arrived: set[bytes] = set()
+        self.first: dict[bytes, tuple[int, int, str, int]] = {}
         self.runs: dict[tuple[int, int], set[Run]] = {}
         self.apart: set[tuple[int, int]] = set()
 
@@ -97,10 +97,20 @@ class _Judge:
             by_partition.setdefault((record.topic, record.partition), []).append(record)
         for found in by_partition.values():
             found.sort(key=lambda record: record.offset)
+            for record in found:
+                self._note(record)
+        for found in by_partition.values():
             self._partition(found)
         self._whole()
         self._missing()
         return self.verdict
+
+    def _note(self, record: Seen) -> None:
+        """Find out which of several records of a row is the first: without a key they may be in any partition."""
+        event_id = self._whose(record)
+        if event_id is not None:
+            when = record.timestamp, record.offset, record.topic, record.partition
+            self.first[event_id] = min(self.first.get(event_id, when), when)
 
     def _partition(self, records: list[Seen]) -> None:
         writers: dict[int, tuple[int, int]] = {}
@@ -113,11 +123,11 @@ class _Judge:
             event_id = self._whose(record)
             if event_id is None:
                 self.verdict.fault("phantom", _show(record))
-            elif event_id in self.arrived:
-                self.verdict.fault("doubled", f"{self.ledger.entries[event_id].place} at {_show(record)}")
+                continue
+            entry = self.ledger.entries[event_id]
+            if self.first[event_id] != (record.timestamp, record.offset, record.topic, record.partition):
+                self.verdict.fault("doubled", f"{entry.place} at {_show(record)}")
             else:
-                self.arrived.add(event_id)
-                entry = self.ledger.entries[event_id]
                 self._content(record, entry)
                 self._order(record, entry, writers, keys)
                 run = Run(record.topic, record.partition, number)
@@ -179,7 +189,7 @@ class _Judge:
     def _missing(self) -> None:
         there = Counter(
             (self.ledger.entries[event_id].place.writer, self.ledger.entries[event_id].place.number)
-            for event_id in self.arrived
+            for event_id in self.first
         )
         for transaction, rows in self.ledger.transactions().items():
             if not there[transaction]:

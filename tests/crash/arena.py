@@ -127,6 +127,13 @@ class Arena:
                 raise Stuck(f"nothing came in {STUCK_AFTER:.0f} s:\n{tail_of(process)}")
         return time.monotonic() - began
 
+    def await_records(self) -> None:
+        """Wait until as many records came as the writer, which has ended, has kept rows."""
+        wanted = sum(rows for promise, rows in self.writer.book.values() if promise == writer.KEPT)
+        if not self.watcher.wait_for(wanted, STUCK_AFTER):
+            said = "\n\n".join(map(tail_of, self._running))
+            raise Stuck(f"{self.watcher.count} of {wanted} records came in {STUCK_AFTER:.0f} s:\n{said}")
+
     def await_end(self, process: Process, seconds: float = STUCK_AFTER) -> int:
         """The exit code of a process that must end by itself."""
         try:

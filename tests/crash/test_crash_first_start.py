@@ -92,9 +92,10 @@ def after_all(records: list[Seen], before: list[Seen]) -> list[Seen]:
 def test_two_first_starts_at_once(own_database: Database, kafka: Kafka, tmp_path) -> None:
     with Arena(own_database, kafka, tmp_path, seed="two") as arena:
         write_few(arena)
-        both = [arena.tail("--until-caught-up", name=name) for name in ("one", "two")]
-        # one works and leaves; the other stands by until then, and finds nothing to do
-        assert [arena.await_end(process) for process in both] == [0, 0], "\n\n".join(map(tail_of, both))
+        both = [arena.tail(name=name) for name in ("one", "two")]
+        arena.await_records()
+        # one works, the other stands by; asked to stop, both do
+        assert [process.stop() for process in both] == [0, 0], "\n\n".join(map(tail_of, both))
         everything_is_there_once(arena)
 
 

@@ -13,7 +13,7 @@ pytestmark = [pytest.mark.stack, pytest.mark.crash]
 WAYS = {
     "ahead": ("sending:8", {"lost"}),
     "behind": ("committed:8", {"doubled"}),
-    "apart": ("committed:40", {"torn"}),
+    "apart": ("committed:40", {"torn"}),  # and doubled, where it dies between the two
     "undone": ("committed:8", {"phantom"}),
 }
 
@@ -27,5 +27,6 @@ def test_a_tailer_that_is_wrong_is_found(own_mariadb: Database, kafka: Kafka, tm
         process = arena.tail_to(moment, "--spoil", way)
         assert arena.await_end(process) == -9
         outcome = arena.settle()
-        assert {kind for kind in FAULTS if outcome.verdict.counts[kind]} == found, str(outcome)
+        counted = {kind for kind in FAULTS if outcome.verdict.counts[kind]}
+        assert counted - ({"doubled"} if way == "apart" else set()) == found, str(outcome)
         assert not outcome.clean

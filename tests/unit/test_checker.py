@@ -181,6 +181,12 @@ def test_a_record_three_times(ledger: Ledger, records: list[Seen]) -> None:
     only(verdict_of(ledger, [*records, *(record._replace(offset=90_000 + n) for n in (0, 5))]), "doubled", 2)
 
 
+def test_a_doubled_record_without_a_key_in_another_partition(ledger: Ledger, records: list[Seen]) -> None:
+    record = records[next(n for n, r in enumerate(records) if r.key is None and r.topic == "b" and mark(r).count == 5)]
+    again = record._replace(partition=1, offset=60_000, timestamp=NOW + 1)
+    only(verdict_of(ledger, [again, *records]), "doubled")
+
+
 def test_two_records_of_a_key_that_changed_places(ledger: Ledger, records: list[Seen]) -> None:
     first = find(records, rows=1)
     key, at = records[first].key, records[first][:2]
