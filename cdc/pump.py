@@ -48,7 +48,7 @@ class Limits:
     size: int = 8 * 1024 * 1024
     idle_checkpoint: float = 5.0
     first_pause: float = 0.2
-    longest_pause: float = 30.0
+    longest_pause: float = 5.0
 
 
 class Pump:
