@@ -1,6 +1,9 @@
 """The binary log, without I/O: bytes in, finished source transactions out.
 
     feed          `Feed`: the one door; packets or file bytes to transactions      <- read this first
+    reader        what every rare event does; groups: how transactions end
+    packets       packets that are not one event each
+    refusals      errors that carry something
     events        names, kinds and fixed parts of events
     table_map     TABLE_MAP: a table's columns as the log describes them
     definition    a wanted table at one time, and its row images
@@ -17,6 +20,7 @@ an error of `cdc.errors` with file and position, never in a guess.
 
 from __future__ import annotations
 
-from cdc.binlog.feed import Feed, ServerSaid, UnknownXaRows
+from cdc.binlog.feed import Feed
+from cdc.binlog.refusals import ServerSaid, UnknownXaRows
 
 __all__ = ["Feed", "ServerSaid", "UnknownXaRows"]

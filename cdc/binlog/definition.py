@@ -12,6 +12,7 @@ takes over: correct for all, only slower.
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 from cdc.binlog.table_map import LONGLONG, TIMESTAMP2, TableMap
 from cdc.binlog.values import Decode, generate, kind_of
@@ -64,7 +65,7 @@ class Image:
 class Definition:
     """A table's columns at one time, and which of them are wanted."""
 
-    __slots__ = ("_images", "bitmap", "head", "map", "row_end", "spec", "usual", "wanted", "width")
+    __slots__ = ("_images", "bitmap", "head", "kind", "map", "row_end", "spec", "usual", "wanted", "width")
 
     def __init__(self, table: TableMap, spec: TableSpec) -> None:
         self.map = table
@@ -86,8 +87,10 @@ class Definition:
         self.bitmap = (self.width + 7) // 8
         self.row_end = _row_end(table)
         self._images: dict[bytes, Image] = {}
-        self.head = b"\xff"  # column count and bitmap of the last rows event, whose image is `usual`
-        self.usual: Image | None = None
+        # Of the last rows event, for the next one: its type, the bytes from its flags' end to its first row, the image
+        # with its decoders and bytes of NULL bits, and how far behind the event's begin its rows are.
+        self.kind, self.head = -1, b""
+        self.usual: tuple[Image, dict[bytes, Decode], int, int] | Any = None
 
     def image(self, present: bytes) -> Image:
         """The image that has the columns of this bitmap."""

@@ -39,10 +39,10 @@ from cdc.binlog.events import (
     PASS,
     TEXT,
     WRITE,
-    WRITE_ROWS,
-    WRITE_ROWS_V1,
 )
-from cdc.binlog.reader import Reader, ServerSaid, UnknownXaRows
+from cdc.binlog.packets import HEAD, LARGEST, WHOLE, is_end
+from cdc.binlog.reader import Reader
+from cdc.binlog.refusals import ServerSaid, UnknownXaRows, undecodable
 from cdc.errors import CdcError
 from cdc.model import SourceTransaction, TableSpec
 from cdc.position import Flavour, Position
@@ -52,9 +52,8 @@ __all__ = ["Feed", "ServerSaid", "UnknownXaRows"]
 _packet = struct.Struct("<IBIB4xII").unpack_from
 """Length and sequence number, status byte; time, type, size, end position of the event in it."""
 _event = struct.Struct("<IB4xII").unpack_from
-_WHOLE = 0xFFFFFF
 _NO_KIND = -1
-_LEAST, _MOST = events.HEADER, _WHOLE - 1
+_LEAST, _MOST = events.HEADER, WHOLE - 1
 """Sizes of an event that is one packet."""
 _FOREIGN = (ValueError, LookupError, TypeError, OverflowError, struct.error, zlib.error, RecursionError)
 """What our own functions raise on bytes that are not what they should be."""
@@ -78,11 +77,6 @@ class Feed(Reader):
     def failure(self) -> Exception | None:
         """What the next call of `feed` will raise; None while all is well."""
         return self._failure
-
-    @property
-    def incomplete_bytes(self) -> int:
-        """Bytes of an event that is not all there; after the last bytes of a file: its end is cut off."""
-        return self._have + sum(map(len, self._big))
 
     def feed(self, data: bytes) -> list[SourceTransaction]:
         """Take more bytes; hand out what they finished, in order, only what holds rows of the tables.
@@ -117,7 +111,7 @@ class Feed(Reader):
         p, lead, kind = 0, 5 if framed else 0, _NO_KIND
         end, crc32, kinds, keys = len(buf), zlib.crc32, KINDS, self._keys
         pos = before = self._progress.at
-        last_id, last_body, definition, active, mapped = self._map
+        last_size, last_body, definition, active, mapped = self._map
         self._need, self._position = 0, None
         try:
             while True:
@@ -126,12 +120,12 @@ class Feed(Reader):
                         head, status, time, kind, size, ends = _packet(buf, p)
                     except struct.error:
                         status, kind = -1, _NO_KIND
-                    if status or head & _WHOLE != size + 1 or not _LEAST <= size < _MOST or self._big:
+                    if status or head & WHOLE != size + 1 or not _LEAST <= size < _MOST or self._big:
                         self._progress.at = before = pos
-                        self._map = last_id, last_body, definition, active, mapped
+                        self._map = last_size, last_body, definition, active, mapped
                         nxt = self._odd_packet(buf, p)
                         pos = self._progress.at
-                        last_id, last_body, definition, active, mapped = self._map
+                        last_size, last_body, definition, active, mapped = self._map
                         if nxt == p or self._big:
                             p = nxt
                             break
@@ -139,7 +133,7 @@ class Feed(Reader):
                         continue
                 elif end - p >= events.HEADER:
                     time, kind, size, ends = _event(buf, p)
-                    if size < events.HEADER or size > self.LARGEST:
+                    if size < events.HEADER or size > LARGEST:
                         raise ValueError(f"an event of {size} bytes")
                 else:
                     break
@@ -149,54 +143,51 @@ class Feed(Reader):
                     self._need = nxt - p
                     break
                 k = kinds[kind]
-                if crc and k != OTHER and crc32(buf[e:nxt]) != CRC_RESIDUE:
-                    raise ValueError("its checksum is wrong")
                 before = pos
                 pos += size
+                stop = nxt - crc
+                if k == MAP and stop - e == last_size and buf.startswith(last_body, e + 19):
+                    # The body was verified when it came first, and no other field of the event is used.
+                    if not mapped and self._gtid is None and not self._begun:
+                        raise ValueError("rows outside of a transaction: reading began inside one")
+                    mapped = active = True
+                    p = nxt
+                    continue
+                if crc and k != OTHER and crc32(buf[e:nxt]) != CRC_RESIDUE:
+                    raise ValueError("its checksum is wrong")
                 if k == PASS:
                     p = nxt
                     continue
-                stop = nxt - crc
                 if k == MAP:
-                    if not mapped:
-                        mapped = self._enter()
+                    if not mapped and self._gtid is None and not self._begun:
+                        raise ValueError("rows outside of a transaction: reading began inside one")
+                    mapped = True
                     if buf.startswith(keys, e + 27):
-                        body = buf[e + 19 : stop]
-                        if body != last_body:
-                            if active and definition is not None:
-                                self._others[last_id] = definition
-                            definition = self._define(body)
-                            last_body, last_id = body, body[:6]
-                        active = True
+                        if active and definition is not None:
+                            self._others[last_body[:6]] = definition
+                        last_body, last_size = buf[e + 19 : stop], stop - e
+                        definition, active = self._define(last_body), True
                 elif k == WRITE:
                     if not mapped:
                         raise ValueError("rows without a TABLE_MAP before them: reading began inside a transaction")
                     if active and definition is not None:
-                        tx = self._tx
-                        if not buf.startswith(last_id, e + 19):
-                            if self._others and (found := self._others.get(buf[e + 19 : e + 25])) is not None:
-                                self._rows(buf, e, stop, kind, found)
-                                tx.size += size
-                            p = nxt
-                            continue
-                        tx.size += size
-                        q = e + (27 if kind == WRITE_ROWS_V1 else 29)
-                        if (
-                            kind > WRITE_ROWS  # compressed
-                            or (kind == WRITE_ROWS and buf[e + 27] != 2)  # noqa: PLR2004 - extra data
-                            or not buf.startswith(definition.head, q)
-                            or (usual := definition.usual) is None
-                        ):
+                        if not last_body.startswith(buf[e + 19 : e + 25]):
+                            if self._others:
+                                self._rows_of_others(buf, e, stop, kind)
+                        elif kind != definition.kind or not buf.startswith(definition.head, e + 27):
                             self._rows(buf, e, stop, kind, definition)
                         else:
-                            append, decoders, null_bytes = tx.rows.append, usual.compiled, usual.null_bytes
-                            q += len(definition.head)
+                            tx = self._tx
+                            tx.size += size
+                            append = tx.rows.append
+                            image, decoders, null_bytes, head_size = definition.usual
+                            q = e + head_size
                             while q < stop:
                                 nulls = buf[q : q + null_bytes]
                                 try:
                                     row, q = decoders[nulls](buf, q + null_bytes)
                                 except KeyError:
-                                    row, q = usual.decoder(nulls)(buf, q + null_bytes)
+                                    row, q = image.decoder(nulls)(buf, q + null_bytes)
                                 if row is None:
                                     self.history_rows += 1
                                 else:
@@ -221,15 +212,15 @@ class Feed(Reader):
                         self._begin = before
                 else:
                     self._progress.at = pos
-                    self._map = last_id, last_body, definition, active, mapped
+                    self._map = last_size, last_body, definition, active, mapped
                     self._rare(kind, buf[e:nxt], crc)
-                    last_id, last_body, definition, active, mapped = self._map
+                    last_size, last_body, definition, active, mapped = self._map
                     crc = self._crc if framed or self._outer is None else 0
                     pos = self._progress.at
                 p = nxt
         except _FOREIGN as error:
             pos = before
-            raise self._decode_error(error, kind, pos) from error
+            raise undecodable(error, kind, f"{self._progress.file}:{pos}") from error
         except CdcError as error:
             pos = before
             placed = self._placed(error, pos)
@@ -239,5 +230,24 @@ class Feed(Reader):
         finally:
             self._at_buffer = p
             self._progress.at = pos
-            self._map = last_id, last_body, definition, active, mapped
+            self._map = last_size, last_body, definition, active, mapped
         return p
+
+    def _odd_packet(self, buf: bytes, p: int) -> int:
+        """A packet that is not one whole event, or not all there; the place behind it, or `p` to wait for more."""
+        while True:
+            have, length = len(buf) - p, int.from_bytes(buf[p : p + 3], "little")
+            if have < HEAD or have < HEAD + length:
+                self._need = HEAD + length if have >= HEAD else 0
+                return p
+            payload = buf[p + HEAD : p + HEAD + length]
+            if not self._big and length != WHOLE:
+                self.eof = is_end(payload)
+                return p + HEAD + length
+            self._big.add(payload)
+            p += HEAD + length
+            if length != WHOLE:
+                event = self._big.take()
+                if self._walk(event, self._crc, framed=False) != len(event):
+                    raise ValueError("an event whose size is not that of its packets")
+                return p

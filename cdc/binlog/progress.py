@@ -23,6 +23,7 @@ from cdc.binlog.events import GTID, GTID_TAGGED, HEADER, MARIADB_GTID, Gtid, gti
 from cdc.position import GtidList, GtidSet, GtidSetBuilder, LastTransaction, Position, PreparedTransaction, Sid
 
 _NUMBER = struct.Struct("<q").unpack_from
+_SEQUENCE = struct.Struct("<Q").unpack_from
 _SERVER = struct.Struct("<I").unpack_from
 _MARIADB = struct.Struct("<QI").unpack_from
 _NO_END = 1 << 63
@@ -178,8 +179,7 @@ def text_of(gtid: bytes | None) -> str | None:
     if gtid is None or gtid[4] not in (MARIADB_GTID, GTID, GTID_TAGGED):
         return None
     if gtid[4] == MARIADB_GTID:
-        sequence, domain = _MARIADB(gtid, HEADER)
-        return f"{domain}-{_SERVER(gtid, 5)[0]}-{sequence}"
+        return _mariadb_source(gtid[27:31], gtid[5:9]) + str(_SEQUENCE(gtid, HEADER)[0])
     if gtid[4] == GTID:
         return f"{_source(gtid[20:36])}:{_NUMBER(gtid, 36)[0]}"
     return str(_read(gtid))
@@ -193,6 +193,11 @@ def _read(gtid: bytes) -> Gtid:
     if number < 1:
         raise ValueError("a GTID without a number")
     return Gtid(_source(gtid[20:36]), "", number)
+
+
+@lru_cache(256)
+def _mariadb_source(domain: bytes, server: bytes) -> str:
+    return f"{int.from_bytes(domain, 'little')}-{int.from_bytes(server, 'little')}-"
 
 
 @lru_cache(256)

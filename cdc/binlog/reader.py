@@ -1,9 +1,5 @@
 """The state of reading, and what each event but the hottest does to it. `Feed` drives it.
 
-A group is what the servers write for one commit: a GTID event, then BEGIN or XA START (MySQL),
-table maps and rows, and its end; or a single QUERY event (a DDL; the end of an XA
-transaction), which MariaDB marks as standalone and MySQL by the missing BEGIN.
-
 Made-up events are those whose end position is 0: a server says with them where it begins
 (ROTATE, FORMAT_DESCRIPTION, GTID_LIST), and they are not part of the file. Events inside a
 transaction of MariaDB 11.8 have end position 0 too, but none of these types.
@@ -20,12 +16,14 @@ from functools import partial
 
 from cdc.binlog import compressed, events, table_map
 from cdc.binlog.definition import Definition
-from cdc.binlog.events import CRC_RESIDUE, HEADER, Xid
-from cdc.binlog.progress import Progress, text_of
+from cdc.binlog.events import CRC_RESIDUE, HEADER
+from cdc.binlog.groups import INSIDE, Groups
+from cdc.binlog.packets import Joiner
+from cdc.binlog.refusals import ServerSaid, UnknownXaRows, statement_in_log
 from cdc.binlog.statements import Verb, meaning
-from cdc.binlog.transaction import Prepared, Transactions, UnknownXid, key_of, parse_xid
-from cdc.errors import CdcError, DecodeError, PreparedRowsUnknown, SourceError, StatementInLog
-from cdc.model import Row, SourceTransaction, TableSpec
+from cdc.binlog.transaction import key_of, parse_xid
+from cdc.errors import CdcError, DecodeError
+from cdc.model import Row, TableSpec
 from cdc.position import Flavour, GtidList, GtidSet, Position, PreparedTransaction
 
 _head = struct.Struct("<IBIIIH").unpack_from
@@ -33,42 +31,10 @@ _FILE_NAME = re.compile(r"[^\x00-\x1f]{1,500}\.\d+")
 _DEFINITIONS = 256
 _FAR = 1 << 31
 _NO_MAP = (0, b"", None, False, False)
-_INSIDE: partial[None] = partial(print)
-
-DAMAGED = (
-    "the file or the way to here is damaged, or this is an event we do not know: look at it with the server's own "
-    "mysqlbinlog or mariadb-binlog (-vv, from this position); then `cdc checkpoint set` goes on behind it"
-)
 
 
-class ServerSaid(SourceError):
-    """The server ended the stream with an error of its own."""
-
-    def __init__(self, code: int, text: str) -> None:
-        super().__init__(f"the server ended the log stream: {text} ({code})", hint="see the server's error log")
-        self.code = code
-        self.text = text
-
-
-class UnknownXaRows(PreparedRowsUnknown):
-    """An XA COMMIT whose rows are not here: `supply` them and feed on, or stop."""
-
-    def __init__(self, xid: str, where: PreparedTransaction | None, place: str) -> None:
-        begun = f"prepared at {where.file}:{where.position}" if where else "prepared before the log we have read"
-        super().__init__(
-            f"XA COMMIT {xid} at {place}: its rows are not known: {begun}",
-            hint="read on from the PREPARE: `cdc checkpoint set` to a position before it; if the log no longer has it, "
-            "`cdc tailer heal` finds the rows in the table",
-        )
-        self.xid = xid
-        self.where = where
-
-
-class Reader(ABC):
+class Reader(Groups, ABC):
     """Where reading stands, and the rare events. Names with an underscore are shared with `Feed` only."""
-
-    LARGEST = (1 << 30) + (64 << 20)
-    """No event is larger: max_allowed_packet ends at 1 GiB, and a rows event adds little."""
 
     def __init__(
         self,
@@ -79,55 +45,35 @@ class Reader(ABC):
         framed: bool,
         statements_allowed_in: Collection[str],
     ) -> None:
+        # On a MySQL socket a set that the start does not know means a server without GTIDs.
+        super().__init__(start, learn_gtids=flavour == "mariadb" or not framed)
         self.flavour = flavour
         self.eof = False
-        self.repeated = 0
-        """Groups with rows that came although their GTIDs were in the set: dropped."""
         self.history_rows = 0
         """Rows of system-versioned tables that an UPDATE wrote: no INSERTs."""
         self._framed = framed
         self._specs = {table_map.key_of(spec.schema, spec.name): spec for spec in tables}
         self._keys = tuple(self._specs)
         self._allowed = frozenset(name.encode() for name in statements_allowed_in)
-        # On a MySQL socket a set that the start does not know means a server without GTIDs.
-        self._progress = Progress(start, learn_gtids=flavour == "mariadb" or not framed)
-        self._tx = Transactions()
-        for known in start.prepared:
-            self._tx.prepared[key_of(parse_xid(known.xid))] = Prepared(known, None)
         self._crc, self._described = 4, False  # before the first FORMAT_DESCRIPTION nothing counts without a checksum
-        self._gtid: bytes | None = None
-        self._begin, self._begun = start.position, False
-        self._outer: partial[None] | None = None  # inside of a payload: _INSIDE, then how its group ends
         self._definitions: dict[bytes, Definition] = {}
         # The last TABLE_MAP of ours: its header and body's size, its body, its definition; is it of the open group;
         # has that any TABLE_MAP?
         self._map: tuple[int, bytes, Definition | None, bool, bool] = _NO_MAP
-        self._others: dict[bytes, Definition] = {}
         self._failure: Exception | None = None
         self._retry = self._is_placed = False
         self._parts: list[bytes] = []
         self._have = 0
-        self._big: list[bytes] = []
+        self._big = Joiner()
         self._need = self._at_buffer = 0
-        self._out: list[SourceTransaction] = []
         self._position: Position | None = None
 
     # -- what others ask -----------------------------------------------------------------
 
     @property
-    def in_transaction(self) -> bool:
-        """Is a group begun and not finished?"""
-        return self._gtid is not None or self._begun
-
-    @property
-    def held_bytes(self) -> int:
-        """Bytes of the log whose rows wait for their commit."""
-        return self._tx.held()
-
-    @property
     def waiting(self) -> int:
-        """Bytes of an event, or of a packet, that is not all there yet."""
-        return self._have
+        """Bytes of an event that is not all there yet; behind a file's last bytes: it is cut off."""
+        return self._have + self._big.size
 
     @property
     def position(self) -> Position:
@@ -136,11 +82,6 @@ class Reader(ABC):
             at = self._begin if self.in_transaction else self._progress.at
             self._position = self._progress.position(at, tuple(p.where for p in self._tx.prepared.values()))
         return self._position
-
-    def prepared_rows(self, xid: str) -> list[Row] | None:
-        """The rows of an open XA transaction; None where it or they are not known."""
-        found = self._tx.prepared.get(key_of(parse_xid(xid)))
-        return None if found is None else found.rows
 
     def supply(self, xid: str, rows: list[Row]) -> None:
         """Hand in the rows of a prepared transaction, read elsewhere; then `feed(b"")` goes on where it stopped."""
@@ -157,11 +98,6 @@ class Reader(ABC):
         self._progress.moved_to(file, 4)
         self._position = None
 
-    def forget_prepared_rows(self) -> None:
-        """Give up the memory of rows that wait for an XA COMMIT; it will need `supply`."""
-        for prepared in self._tx.prepared.values():
-            prepared.rows, prepared.size = None, 0
-
     # -- groups --------------------------------------------------------------------------
 
     def _resync(self, at: int, ends: int) -> int:
@@ -177,41 +113,11 @@ class Reader(ABC):
         self._progress.add(self._gtid or b"\0" * HEADER)
         self._close_group()
 
-    def _close_group(self) -> None:
-        self._gtid, self._begun = None, False
-        if self._others:
-            self._others.clear()
-
     def _abandon(self) -> None:
         """The file ends, maybe inside a group: then the server died while it wrote it, and it was not committed."""
         self._tx.clear()
         self._close_group()
         self._map = _NO_MAP
-
-    def _commit(self, time: int, end: int, rows: list[Row] | None = None) -> None:
-        """The group is finished; its rows, or those given, are committed."""
-        gtid, begin, progress, tx = self._gtid, self._begin, self._progress, self._tx
-        if gtid is None and not self._begun:
-            raise ValueError("the end of a transaction that has not begun")
-        if self._outer is not None:
-            self._defer(partial(self._commit, rows=tx.take() if rows is None else rows))
-            return
-        progress.finished = gtid, begin, end, time
-        fresh = gtid is None or progress.add(gtid)
-        if rows is None:
-            rows = tx.rows
-            if rows:
-                tx.rows, tx.size = [], 0
-        if tx.savepoints:
-            tx.savepoints.clear()
-        if rows:
-            if fresh:
-                self._out.append(SourceTransaction(text_of(gtid), progress.file, end, time, end - begin, rows))
-            else:
-                self.repeated += 1
-        self._gtid, self._begun = None, False
-        if self._others:
-            self._others.clear()
 
     def _is_begin(self, buf: bytes, e: int, stop: int) -> bool:
         """Is `BEGIN`, with which this QUERY's text ends, all of the text?"""
@@ -301,7 +207,7 @@ class Reader(ABC):
         elif kind == events.TRANSACTION_PAYLOAD:
             self._payload(body, time, end)
         elif kind == events.EXECUTE_LOAD_QUERY:
-            raise self._statement(b"LOAD DATA", ())
+            raise statement_in_log(b"LOAD DATA", ())
         elif kind == events.START_ENCRYPTION:
             if not self._framed:
                 raise ValueError("the rest of the file is encrypted; read it through the server")
@@ -375,35 +281,15 @@ class Reader(ABC):
             self._commit(time, end)
         elif verb in (Verb.HARMLESS, Verb.CHANGES_DATA):
             if verb is Verb.CHANGES_DATA and not self._is_allowed(query):
-                raise self._statement(query.text, query.schemas)
+                raise statement_in_log(query.text, query.schemas)
             if self._standalone():
                 self._commit(time, end)
-
-    def _standalone(self) -> bool:
-        """Is the open group one event long?"""
-        if self._gtid is None or self._outer is not None:
-            return False
-        if self._gtid[4] == events.MARIADB_GTID:
-            return self._gtid[HEADER + 12] & 1 == 1
-        return not self._begun
-
-    # -- statements in text form -----------------------------------------------------------
 
     def _is_allowed(self, query: events.Query) -> bool:
         """Are all schemas it is said to touch listed as harmless, and none of our tables named?"""
         text = query.text.lower()
         named = any(spec.name.lower().encode() in text for spec in self._specs.values())
         return not named and all(schema in self._allowed for schema in query.schemas)
-
-    def _statement(self, text: bytes, schemas: tuple[bytes, ...]) -> StatementInLog:
-        shown = " ".join(text[:80].decode("utf-8", "replace").split())
-        inside = ", ".join(schema.decode("utf-8", "replace") for schema in schemas) or "no schema"
-        return StatementInLog(
-            f"a statement in text form, which may have put rows into a table: {shown!r} (in {inside})",
-            hint="some session has binlog_format=STATEMENT or MIXED; set it to ROW. Its rows are not in the log: find "
-            "them in the table, then `cdc checkpoint set` goes on behind it. Schemas where this is harmless can be "
-            "listed as `statements_allowed_in`",
-        )
 
     # -- XA and payloads -------------------------------------------------------------------
 
@@ -416,41 +302,9 @@ class Reader(ABC):
         else:
             self._prepare(xid, time, end)
 
-    def _prepare(self, xid: Xid, time: int, end: int) -> None:
-        """The group's rows wait for their XA COMMIT."""
-        if self._gtid is not None and self._progress.contains(self._gtid):
-            self.repeated += 1
-            self._tx.clear()
-        else:
-            where = PreparedTransaction(str(xid), self._progress.file, self._begin, text_of(self._gtid))
-            self._tx.prepare(xid, where)
-        self._progress.finished = self._gtid, self._begin, end, time
-        if self._gtid is not None:
-            self._progress.add_prepared(self._gtid)
-        self._close_group()
-
-    def _xa_commit(self, xid: Xid, time: int, end: int) -> None:
-        if self._gtid is not None and self._progress.contains(self._gtid):
-            self._commit(time, end, [])
-            return
-        known = self._tx.prepared.get(key_of(xid))
-        try:
-            rows = self._tx.commit_prepared(xid)
-        except UnknownXid as error:
-            place = f"{self._progress.file}:{self._begin}"
-            raise UnknownXaRows(str(xid), known.where if known else None, place) from error
-        self._resolve(xid, known)
-        self._commit(time, end, rows)
-
-    def _resolve(self, xid: Xid, known: Prepared | None = None) -> None:
-        """The GTID of a PREPARE that is no longer open belongs to the set."""
-        known = known or self._tx.prepared.get(key_of(xid))
-        if known is not None and known.where.gtid is not None:
-            self._progress.resolve(known.where.gtid)
-
     def _payload(self, body: bytes, time: int, end: int) -> None:
         """The events inside a TRANSACTION_PAYLOAD, as if they stood here; its end counts when all of it was right."""
-        rest, self._outer = b"", self._outer or _INSIDE
+        rest, self._outer = b"", self._outer or INSIDE
         try:
             for piece in compressed.payload(body):
                 rest += piece
@@ -458,65 +312,13 @@ class Reader(ABC):
                     rest = rest[self._walk(rest, 0, framed=False) :]
         finally:
             finish, self._outer, self._need, self._progress.at = self._outer, None, 0, end
-        if rest or finish is _INSIDE or (self._tx.rows and finish.func != self._prepare):
+        if rest or finish is INSIDE or (self._tx.rows and finish.func != self._prepare):
             raise ValueError("a payload that does not end where its transaction does")
         finish(time, end)
-
-    def _defer(self, finish: partial[None]) -> None:
-        """The end of the group inside a payload."""
-        if self._outer is not _INSIDE:
-            raise ValueError("a payload with two ends of a transaction")
-        self._outer = finish
 
     @abstractmethod
     def _walk(self, buf: bytes, crc: int, *, framed: bool) -> int:
         """The loop over events, which `Feed` has."""
-
-    # -- packets ---------------------------------------------------------------------------
-
-    def _odd_packet(self, buf: bytes, p: int) -> int:
-        """A packet that is not one whole event, or not all there; the place behind it, or `p` to wait for more."""
-        while True:
-            have = len(buf) - p
-            length = int.from_bytes(buf[p : p + 3], "little")
-            if have < 4 or have < 4 + length:  # noqa: PLR2004 - a packet's head
-                self._need = 4 + length if have >= 4 else 0  # noqa: PLR2004
-                return p
-            if not self._big and length != 0xFFFFFF:  # noqa: PLR2004
-                return self._no_event(buf, p, length)
-            self._collect(buf[p + 4 : p + 4 + length])
-            p += 4 + length
-            if length != 0xFFFFFF:  # noqa: PLR2004
-                event, self._big = b"".join(self._big)[1:], []
-                size = int.from_bytes(event[9:13], "little")
-                if size != len(event) or self._walk(event, self._crc, framed=False) != size:
-                    raise ValueError("an event whose size is not that of its packets")
-                return p
-
-    def _collect(self, part: bytes) -> None:
-        """One of the packets of an event over 16 MiB."""
-        self._big.append(part)
-        expected = int.from_bytes(self._big[0][10:14], "little")
-        if self._big[0][0] or expected > self.LARGEST or sum(map(len, self._big)) > expected + 1:
-            raise ValueError("packets that make no event")
-
-    def _no_event(self, buf: bytes, p: int, length: int) -> int:
-        """The end of the stream, an error of the server, or nonsense."""
-        status = buf[p + 4] if length else -1
-        if status == 0xFE and length < 9:  # noqa: PLR2004 - EOF
-            self.eof = True
-            return p + 4 + length
-        if status == 0xFF and length > 2:  # noqa: PLR2004 - ERR: code, sqlstate, text
-            text = buf[p + 7 : p + 4 + length]
-            text = text[6:] if text[:1] == b"#" else text
-            raise ServerSaid(int.from_bytes(buf[p + 5 : p + 7], "little"), text.decode("utf-8", "replace"))
-        raise ValueError(f"a packet of {length} bytes that is no event")
-
-    # -- errors ----------------------------------------------------------------------------
-
-    def _decode_error(self, error: Exception, kind: int, at: int) -> DecodeError:
-        what = events.name_of(kind) if kind >= 0 else "bytes"
-        return DecodeError(f"{what} at {self._progress.file}:{at} cannot be read: {error}", hint=DAMAGED)
 
     def _placed(self, error: CdcError, at: int) -> CdcError:
         """The same error, saying where, once."""

@@ -1,0 +1,57 @@
+"""The errors of reading a log that are more than a sentence: what happened, and what to do next.
+
+`ServerSaid` and `UnknownXaRows` carry what their catcher needs: the server's own code and
+text (a server's refusal has many meanings), and which XA transaction's rows to look for.
+"""
+
+from __future__ import annotations
+
+from cdc.binlog.events import name_of
+from cdc.errors import DecodeError, PreparedRowsUnknown, SourceError, StatementInLog
+from cdc.position import PreparedTransaction
+
+DAMAGED = (
+    "the file or the way to here is damaged, or this is an event we do not know: look at it with the server's own "
+    "mysqlbinlog or mariadb-binlog (-vv, from this position); then `cdc checkpoint set` goes on behind it"
+)
+
+
+class ServerSaid(SourceError):
+    """The server ended the stream with an error of its own."""
+
+    def __init__(self, code: int, text: str) -> None:
+        super().__init__(f"the server ended the log stream: {text} ({code})", hint="see the server's error log")
+        self.code = code
+        self.text = text
+
+
+class UnknownXaRows(PreparedRowsUnknown):
+    """An XA COMMIT whose rows are not here: `supply` them and feed on, or stop."""
+
+    def __init__(self, xid: str, where: PreparedTransaction | None, place: str) -> None:
+        begun = f"prepared at {where.file}:{where.position}" if where else "prepared before the log we have read"
+        super().__init__(
+            f"XA COMMIT {xid} at {place}: its rows are not known: {begun}",
+            hint="read on from the PREPARE: `cdc checkpoint set` to a position before it; if the log no longer has it, "
+            "`cdc tailer heal` finds the rows in the table",
+        )
+        self.xid = xid
+        self.where = where
+
+
+def statement_in_log(text: bytes, schemas: tuple[bytes, ...]) -> StatementInLog:
+    """For a text that may have put rows into a table."""
+    shown = " ".join(text[:80].decode("utf-8", "replace").split())
+    inside = ", ".join(schema.decode("utf-8", "replace") for schema in schemas) or "no schema"
+    return StatementInLog(
+        f"a statement in text form, which may have put rows into a table: {shown!r} (in {inside})",
+        hint="some session has binlog_format=STATEMENT or MIXED; set it to ROW. Its rows are not in the log: find "
+        "them in the table, then `cdc checkpoint set` goes on behind it. Schemas where this is harmless can be "
+        "listed as `statements_allowed_in`",
+    )
+
+
+def undecodable(error: Exception, kind: int, place: str) -> DecodeError:
+    """For bytes that are not what they should be; `kind` -1 where they are no event."""
+    what = name_of(kind) if kind >= 0 else "bytes"
+    return DecodeError(f"{what} at {place} cannot be read: {error}", hint=DAMAGED)
