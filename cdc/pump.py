@@ -31,7 +31,7 @@ import time
 from collections.abc import Awaitable
 from dataclasses import dataclass
 
-from cdc.errors import CdcError, RowRefused, SourceError, TopicMissing
+from cdc.errors import CdcError, Doubt, RowRefused, SourceError, TopicMissing
 from cdc.model import Batch, LogEnd, Observer, Record, Router, Row, Sink, Slice, Source, SourceTransaction, Topics
 from cdc.position import GtidSet, Position
 
@@ -239,8 +239,8 @@ class Pump:
 
     def _starts_over(self, error: CdcError) -> bool:
         self._careful = isinstance(error, RowRefused) and not self._careful
-        if self._until_caught_up and not self._has_worked:
-            return False  # somebody waits for the end: better an answer than hope
+        if self._until_caught_up and not self._has_worked and not isinstance(error, Doubt):
+            return False  # somebody waits for the end: better an answer than hope (a doubt means that Kafka answers)
         return self._careful or error.retryable
 
     def _pause(self) -> float:

@@ -208,6 +208,18 @@ def test_outbox_add_of_the_command_line_arrives(tailing, server, schema, new_top
     assert record.header("event_id").decode() == added.out.strip()
 
 
+def test_two_first_starts_at_once_that_shall_only_catch_up(tailing, server, schema, new_topic):
+    topic = new_topic("race")
+    tailing.start = "earliest"
+    sql = "INSERT INTO outbox (event_name, topic, payload) VALUES " + ",".join(
+        f"('x', '{topic}', '{n}')" for n in range(100)
+    )
+    server.run(sql, schema=schema)
+    racers = [tailing.run("--until-caught-up", name=name) for name in ("one", "two")]
+    assert [racer.popen.wait(60) for racer in racers] == [0, 0], [racer.log.read_text() for racer in racers]
+    assert [r.value for r in tailing.kafka.read_committed(topic)] == [b"%d" % n for n in range(100)]
+
+
 def test_packets_over_16_mib_arrive_whole(tailing, server, schema, new_topic):
     topic = new_topic("large", configs={"max.message.bytes": "40000000"})
     allowed = server.run("SELECT @@max_allowed_packet")[0][0]
