@@ -60,6 +60,7 @@ class Tailing:
         whole = {
             "sources": {self.source: source},
             "kafka": {"bootstrap_servers": [self.kafka.bootstrap], "prefix": self.prefix},
+            "http": {"listen": "127.0.0.1:0"},  # many run at once
             **self.more,
         }
         path.write_text(json.dumps(whole))  # JSON is YAML

@@ -10,13 +10,11 @@ from collections.abc import Mapping
 _SOON = "is not available in this version"
 
 KEYS: Mapping[str, str] = {
-    "http": f"{_SOON}; remove it",
     "memory_budget": f"{_SOON}; remove it",
     "max_row_bytes": f"{_SOON}; remove it",
     "oversize": f"{_SOON}; a row that is too large follows on_error",
     "statements_allowed_in": f"{_SOON}; remove it",
     "on_partition_change": f"{_SOON}; remove it",
-    "ready_lag": f"{_SOON}; remove it",
     "ce_source": f"{_SOON}; it belongs to envelope cloudevents",
     "router": f"{_SOON}; it belongs to layout debezium",
     "replication_factor": f"{_SOON}; it belongs to topics.create: all",

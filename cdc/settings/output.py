@@ -43,6 +43,8 @@ unrouted: pass                          # rows without a route: pass | stop | sk
 on_error: stop                          # rows that cannot become a record: stop | skip
 topics:
   create: own                           # own: make the checkpoint topics | none
+http:
+  listen: 127.0.0.1:8080                # /livez /readyz /metrics /status; port 0: any free one, see the log; off: none
 """
 
 

@@ -18,6 +18,7 @@ from cdc.errors import ConfigError
 from cdc.model import TableSpec, Topics
 from cdc.routing.names import TopicNames
 from cdc.routing.rules import Envelope, OutboxTable, RuleRouter
+from cdc.settings.http import HttpSettings
 from cdc.settings.kafka import KafkaSettings, TopicsSettings
 from cdc.settings.routes import Policy, RouteSettings
 from cdc.settings.section import Section
@@ -38,6 +39,7 @@ class Settings(Section):
     unrouted: Literal["pass", "stop", "skip"] = Field(default="pass", description="Rows that no route matches")
     on_error: Policy = Field(default="stop", description="Rows without a route that cannot become a record")
     topics: TopicsSettings = Field(default_factory=TopicsSettings, description="Topics of the cluster")
+    http: HttpSettings = Field(default_factory=HttpSettings, description="Health, metrics and status")
     service: ServiceSettings = Field(default_factory=ServiceSettings, description="This process")
 
     def source(self, name: str) -> SourceSettings:

@@ -37,6 +37,8 @@ sources:
     start: latest
 kafka:
   bootstrap_servers: ["{kafka}"]
+http:
+  listen: 127.0.0.1:0                         # any free port; the log says which
 routes:
   - match: {{event_name: user_joined}}
     key: "$.payload.meetingId"                # python-cqrs's table has no key: take the meeting

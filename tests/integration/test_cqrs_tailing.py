@@ -69,6 +69,7 @@ class Application:
         config = {
             "sources": {self.source: {"url": self.server.url, "tables": table, "start": "latest"}},
             "kafka": {"bootstrap_servers": [self.kafka.bootstrap]},
+            "http": {"listen": "127.0.0.1:0"},
             "routes": [{"match": {"event_name": "user_joined"}, **route}],
         }
         path = self.folder / "cdc.yaml"

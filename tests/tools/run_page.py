@@ -231,6 +231,7 @@ def run_in(venv: str, path: Path, page: Page, database, kafka) -> None:
                         }
                     },
                     "kafka": {"bootstrap_servers": [kafka.bootstrap]},
+                    "http": {"listen": "127.0.0.1:0"},
                 }
             )
         )

@@ -197,7 +197,8 @@ class TestSecrets:
         assert data["sources"]["shop-eu"]["url"] == "mysql://cdc:********@db1"
         assert data["sources"]["shop-eu"]["start"] == "earliest"
         assert data["kafka"]["security"]["password"] == "********"
-        assert data["service"] == {"drain_timeout": "30s"}
+        assert data["service"] == {"drain_timeout": "30s", "ready_lag": "30s"}
+        assert data["http"] == {"listen": "127.0.0.1:8080"}
 
 
 def test_what_show_prints_is_a_configuration_that_says_the_same(loaded):
@@ -208,6 +209,26 @@ def test_what_show_prints_is_a_configuration_that_says_the_same(loaded):
     settings = loaded(text)
     assert loaded(effective_yaml(settings)) == settings
     assert effective(settings)["routes"][0]["key_missing"] is None
+
+
+@pytest.mark.parametrize(
+    ("said", "address"),
+    [
+        ("127.0.0.1:8080", ("127.0.0.1", 8080)),
+        ("localhost:0", ("localhost", 0)),
+        ('"[::1]:9"', ("::1", 9)),
+        ("off", None),
+        ("null", None),
+        ("false", None),
+        ('"off"', None),
+    ],
+)
+def test_where_http_listens(loaded, said, address):
+    settings = loaded(f"{SMALL}http: {{listen: {said}}}\n")
+    assert settings.http.address() == address
+    assert loaded(effective_yaml(settings)).http == settings.http
+    in_environment = "off" if address is None else said.strip('"')
+    assert loaded(environ={"CDC_HTTP__LISTEN": in_environment}).http == settings.http
 
 
 def test_settings_are_frozen(loaded):
