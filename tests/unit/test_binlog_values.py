@@ -82,9 +82,9 @@ def test_binary_columns_get_their_zeros_back():
 
 
 def test_a_character_set_without_decoder_is_named_with_its_column():
-    with pytest.raises(ValueError, match="column c: no decoder for character set dec8"):
-        generate([LogColumn(VARCHAR, 5, name="c", collation=3)], [True], TableSchema("s", "t", ()), b"\0")
-    generate([LogColumn(VARCHAR, 5, name="c", collation=3)], [False], TableSchema("s", "t", ()), b"\0")
+    with pytest.raises(ValueError, match="column c: no decoder for character set keybcs2"):
+        generate([LogColumn(VARCHAR, 5, name="c", collation=37)], [True], TableSchema("s", "t", ()), b"\0")
+    generate([LogColumn(VARCHAR, 5, name="c", collation=37)], [False], TableSchema("s", "t", ()), b"\0")
 
 
 @pytest.mark.parametrize(
