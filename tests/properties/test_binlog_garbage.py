@@ -37,7 +37,11 @@ def decoded(case: Case, data: bytes, *, framed: bool):
     assert error is None or isinstance(error, CdcError), repr(error)
     if isinstance(error, CdcError):
         assert error.hint
-    return [(t.gtid, t.file, t.position, t.commit_time, [r.as_dict() for r in t.rows]) for t in out], error, feed.waiting > 0
+    return (
+        [(t.gtid, t.file, t.position, t.commit_time, [r.as_dict() for r in t.rows]) for t in out],
+        error,
+        feed.waiting > 0,
+    )
 
 
 @pytest.mark.parametrize("case", [c for c in CHECKED if c.path.stem in EVERY_BYTE], ids=str)
