@@ -18,10 +18,10 @@ WITHOUT_SERVERS := $(wildcard tests/unit tests/vectors tests/properties)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup venvs up down status demo test unit crash fmt lint clean python
+.PHONY: help setup venvs up down status demo test unit crash mariadb-11-8 bench fmt lint clean python
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo '  make up SERVERS="mysql mariadb"   chooses the databases'
 	@echo '  make test ARGS="-k word -x"       hands options to pytest'
@@ -44,6 +44,13 @@ unit: $(READY) ## the tests that need no server
 crash: $(READY) ## the long form of the crash test: KILLS kills of the tailer under load
 	@SERVERS="mariadb mysql" $(STACK) up
 	@$(VENV)/bin/python tests/crash/campaign.py --kills $(KILLS)
+
+mariadb-11-8: $(READY) ## the live cases of the log against a MariaDB 11.8 of their own
+	@CDC_LIVE_SERVERS=mariadb118 $(VENV)/bin/python -m pytest tests/integration/test_log_live.py $(ARGS)
+
+bench: $(READY) ## how fast, beside BinLogStreamReader and a transactional send(); writes .stack/bench.json
+	@SERVERS="mariadb" $(STACK) up
+	@$(VENV)/bin/python tests/bench $(ARGS)
 
 up: python ## start MariaDB, MySQL and Kafka in the background, or what of them died; writes .stack/env
 	@$(STACK) up
