@@ -10,6 +10,7 @@
     server_ids the number we read the log under
     places     where the log begins and ends now
     identity   is the log of this server still the one a position belongs to?
+    promoted   where a position lies in another MariaDB's log
     refusals   what a server says instead of the log, as our errors
     source     `MySqlSource`: all of it as the pump's Source
 

@@ -6,7 +6,8 @@ past our place again, or a restored one, would be read on with a gap nobody sees
 compare, in this order:
 
 1. Same kind of server. Same identity (UUID or server_id); on MySQL with GTIDs another
-   one is fine if it has executed all of our set: a promoted replica.
+   one is fine if it has executed all of our set: a promoted replica. On another MariaDB
+   our place must be found anew (`promoted`).
 2. On the same server: the file is still there, its FORMAT_DESCRIPTION event has the
    time in its header we remember, it is long enough, and the last transaction before our place has the same
    GTID, commit time and length. By GTIDs a purged file is no loss; without them it is.

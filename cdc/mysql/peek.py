@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import struct
 import uuid
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -41,6 +42,18 @@ class Found:
     last: LastTransaction | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Met:
+    """The first transaction that came of a domain, and where it is in this server's log."""
+
+    gtid: str
+    file: str
+    created: int
+    begin: int
+    end: int
+    commit_time: int
+
+
 class _Head(NamedTuple):
     time: int
     kind: int
@@ -48,6 +61,7 @@ class _Head(NamedTuple):
     size: int
     end: int
     body: bytes
+    raw: bytes
 
 
 def can_see(position: Position) -> bool:
@@ -102,6 +116,29 @@ def look_for(stream: LogStream, position: Position) -> Found:
     return Found(0, LastTransaction(gtid, last.position, time, last.length))
 
 
+def meet(stream: LogStream, domain: int) -> Met | None:
+    """The first transaction of a MariaDB domain in a stream that was opened by a connect state; None where none comes.
+
+    Its end is that of its last event that says one: those inside a transaction (11.8) do not.
+    """
+    file, created, met, end, time = "", 0, None, 0, 0
+    for head in _heads(stream, f"domain {domain}"):
+        if met is not None and head.kind in (*_BEGINS, *_BETWEEN):
+            break
+        if head.kind == events.ROTATE:
+            raw = head.raw[:-4] if zlib.crc32(head.raw) == events.CRC_RESIDUE else head.raw
+            file = events.rotate(raw[events.HEADER :])[0]
+        elif head.kind == events.FORMAT_DESCRIPTION:
+            created = head.time
+        elif head.kind == events.MARIADB_GTID:
+            gtid = str(_gtid(head))
+            if gtid.startswith(f"{domain}-"):
+                met = gtid, file, created, head.end - head.size
+        if met is not None and head.time and head.kind != events.GTID_LIST:  # made up, at any place
+            end, time = max(end, head.end), head.time
+    return None if met is None else Met(*met, end, time)
+
+
 def _gtid(head: _Head) -> str | None:
     """The GTID of a transaction's first event; None where it has none."""
     if head.kind == events.MARIADB_GTID:
@@ -115,7 +152,7 @@ def _gtid(head: _Head) -> str | None:
     return None
 
 
-def _heads(stream: LogStream, position: Position) -> Iterator[_Head]:
+def _heads(stream: LogStream, position: object) -> Iterator[_Head]:
     """Event headers, and the first bytes behind them."""
     for packet, size in _packets(stream):
         if packet[0] == 0xFF:  # noqa: PLR2004 - ERR
@@ -124,7 +161,7 @@ def _heads(stream: LogStream, position: Position) -> Iterator[_Head]:
         if packet[0] == 0xFE and size < 9:  # noqa: PLR2004 - EOF
             return
         time, kind, server_id, length, end, _ = HEADER.unpack_from(packet, 1)
-        yield _Head(time, kind, server_id, length, end, packet[20:])
+        yield _Head(time, kind, server_id, length, end, packet[20:], packet[1:size])
 
 
 def _packets(stream: LogStream, keep: int = 256) -> Iterator[tuple[bytes, int]]:

@@ -7,7 +7,7 @@
     close    all of it away; open() may follow, on the same or another server behind the same address
 
 MySQL with gtid_mode=ON is resumed by GTID set, holes and tags included; all else by file
-and position on the same server.
+and position, which on a promoted MariaDB are found by GTID first (`promoted`).
 
 `read` may be cancelled at any await without loss: bytes leave the hose and go through the feed
 without an await between, and what the feed finished is kept until a slice carries it.
@@ -33,9 +33,10 @@ from cdc.mysql.address import ServerAddress
 from cdc.mysql.checks import ServerFacts, check_server, log_files, log_status, server_facts
 from cdc.mysql.hose import Hose
 from cdc.mysql.identity import by_gtid, check_identity, log_number
-from cdc.mysql.peek import Found, begin_of, look, look_for
+from cdc.mysql.peek import Found, Met, begin_of, look, look_for, meet
 from cdc.mysql.places import begin_of_log, end_of_log
 from cdc.mysql.prepared import find_rows
+from cdc.mysql.promoted import place_on
 from cdc.mysql.refusals import refusal
 from cdc.mysql.server_ids import free_id, taken_ids
 from cdc.mysql.session import Session, ask
@@ -119,12 +120,9 @@ class MySqlSource:
         """Connect, make sure it is this position's history, and begin to read behind it. Raises SourceError."""
         await self.close()
         self._observe("opening", position=position, server=str(self.address))
-        facts, request = await ask(self.address, lambda session: self._checked(session, position))
+        facts, begin, request = await ask(self.address, lambda session: self._checked(session, position))
         stream = await _in_thread(lambda: open_stream(self.address, request, f"cdc-{self.name}"), LogStream.close)
         self._hose = Hose(stream, limit=self._handover_bytes, chunk=self._slice_bytes)
-        begin = position
-        if facts.identity != position.server:  # promoted: its files are others, only the GTIDs are the same
-            begin = replace(position, server=facts.identity, file="", position=FIRST_BYTE, file_created=0, last=None)
         self._feed = Feed(begin.flavour, self._tables, begin, statements_allowed_in=self._statements_allowed_in)
         self._told, self._careful = begin, careful
         try:
@@ -147,17 +145,30 @@ class MySqlSource:
             warnings=facts.warnings,
         )
 
-    def _checked(self, session: Session, position: Position) -> tuple[ServerFacts, LogRequest]:
+    def _checked(self, session: Session, position: Position) -> tuple[ServerFacts, Position, LogRequest]:
+        """The server's facts, the position in its terms, and how to ask for what comes behind it."""
         facts = check_server(session, self._tables)
         taken = taken_ids(session, facts)
-        check_identity(session, facts, position, partial(self._peek, taken=taken))
-        return facts, LogRequest(
-            file=position.file,
-            position=position.position,
-            gtid_set=position.gtid_set if by_gtid(facts, position) and isinstance(position.gtid_set, GtidSet) else None,
-            server_id=self._server_id or free_id(taken),
-            heartbeat=self._heartbeat,
-            silence=self._silence,
+        begin = position
+        if facts.flavour == position.flavour == "mariadb" and facts.identity != position.server:
+            begin = place_on(session, facts, position, partial(self._meet, taken=taken))
+        else:
+            check_identity(session, facts, position, partial(self._peek, taken=taken))
+        if facts.identity != begin.server:  # promoted: its files are others, only the GTIDs are the same
+            begin = replace(position, server=facts.identity, file="", position=FIRST_BYTE, file_created=0, last=None)
+        return (
+            facts,
+            begin,
+            LogRequest(
+                file=begin.file,
+                position=begin.position,
+                gtid_set=position.gtid_set
+                if by_gtid(facts, position) and isinstance(position.gtid_set, GtidSet)
+                else None,
+                server_id=self._server_id or free_id(taken),
+                heartbeat=self._heartbeat,
+                silence=self._silence,
+            ),
         )
 
     def _peek(self, position: Position, taken: set[int], *, by_gtid: bool = False) -> Found:
@@ -169,6 +180,15 @@ class MySqlSource:
         stream = open_stream(self.address, request, f"cdc-{self.name}-look")
         try:
             return look(stream, position) if request.gtid_set is None else look_for(stream, position)
+        finally:
+            stream.close()
+
+    def _meet(self, state: str, gtid: str, taken: set[int]) -> Met | None:
+        """Ask another MariaDB for the transactions behind a state of its domains."""
+        request = replace(self._second_request("", FIRST_BYTE, taken), connect_state=state)
+        stream = open_stream(self.address, request, f"cdc-{self.name}-look")
+        try:
+            return meet(stream, int(gtid.partition("-")[0]))
         finally:
             stream.close()
 
@@ -309,7 +329,7 @@ class MySqlSource:
 
 def _begins(session: Session, unknown: UnknownXaRows, commit: Position) -> Iterator[tuple[str, int]]:
     """Where to begin to look for a PREPARE: its place where that is known, else file by file backwards."""
-    if unknown.where is not None:
+    if unknown.where is not None and unknown.where.file:
         yield unknown.where.file, unknown.where.position
         return
     for file in reversed(log_files(session)):

@@ -9,8 +9,9 @@ twice) and its event classes (which lose rows) never run. What is ours here:
   back-pressure, and that we understand checksums even where the server writes none
   now (files from before a switch have them).
 * Resuming by GTID sends our own COM_BINLOG_DUMP_GTID in the place of the library's request:
-  its GtidSet refuses tags. MariaDB is always asked by file and position, because the library's GTID request for
-  it declares 14 bytes and sends 15.
+  its GtidSet refuses tags. On MariaDB a GTID state goes into `@slave_connect_state`, before the library's
+  request by file and position, which the server then ignores; the library's own GTID request declares 14 bytes
+  and sends 15.
 * Private names of the library and of PyMySQL that this relies on are listed in
   `PRIVATE_NAMES`, and a unit test says which one is gone after an upgrade.
 
@@ -54,6 +55,8 @@ class LogRequest:
     position: int
     server_id: int
     gtid_set: GtidSet | None = None
+    connect_state: str | None = None
+    """MariaDB: begin behind these GTIDs instead."""
     heartbeat: float = 5.0
     silence: float = 15.0
     until_end: bool = False
@@ -127,14 +130,23 @@ def _after_login(error: Exception, address: ServerAddress, request: LogRequest) 
     return mapped(error, address)
 
 
+def _init_command(request: LogRequest) -> str:
+    """One statement, for PyMySQL runs but one."""
+    command = (
+        f"SET SESSION net_write_timeout = {NET_WRITE_TIMEOUT}, "
+        "@source_binlog_checksum = 'CRC32', @master_binlog_checksum = 'CRC32'"
+    )
+    if request.connect_state is not None:
+        # our own numbers and dashes; strict mode would refuse a number that does not exist
+        command += f", @slave_connect_state = '{request.connect_state}', @slave_gtid_strict_mode = 0"
+    return command
+
+
 def _reader(address: ServerAddress, request: LogRequest, name: str, log_in: Any) -> Any:
     settings = address.connect_arguments() | {
         "read_timeout": max(request.silence, 2 * request.heartbeat),
         "write_timeout": address.connect_timeout,
-        "init_command": (
-            f"SET SESSION net_write_timeout = {NET_WRITE_TIMEOUT}, "
-            "@source_binlog_checksum = 'CRC32', @master_binlog_checksum = 'CRC32'"
-        ),
+        "init_command": _init_command(request),
     }
     return BinLogStreamReader(
         connection_settings=settings,

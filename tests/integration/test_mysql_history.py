@@ -52,9 +52,9 @@ async def read_some(reading: Reading) -> Position:
 
 
 async def purge(reading: Reading, file: str) -> None:
-    """Until the file is gone: the server keeps what a dump thread reads that has not noticed its end."""
+    """Until the file and all but the newest are gone: the server keeps what a dump thread reads that has not noticed its end."""
     async with asyncio.timeout(30):
-        while file in (files := list(await ask(reading.source.address, log_files))):
+        while file in (files := list(await ask(reading.source.address, log_files))) or len(files) > 1:
             reading.server.run(f"PURGE BINARY LOGS TO '{files[-1]}'")
             await asyncio.sleep(0.1)
 
