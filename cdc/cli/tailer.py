@@ -1,10 +1,12 @@
-"""`cdc tailer`: run the service."""
+"""`cdc tailer`: run the service, and ask a running one how it is."""
 
 from __future__ import annotations
 
 import asyncio
+import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import rich_click as click
 
@@ -74,6 +76,65 @@ def run(
     for outcome in failed:
         show(outcome.error, outcome.source)
     sys.exit(max((outcome.error.exit_code for outcome in failed if outcome.error), default=0))
+
+
+@tailer.command()
+@click.option(
+    "-c",
+    "--config",
+    "config",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The tailer's configuration file: its http.listen says where to ask.",
+)
+@click.option("--url", metavar="URL", help="Where to ask. [default: http://127.0.0.1:8080]")
+@click.option("-o", "--output", type=click.Choice(["table", "json", "yaml"]), default="table", show_default=True)
+def status(*, config: Path | None, url: str | None, output: str) -> None:
+    """Show how a running tailer is doing: what its /status says.
+
+    Exit code 0 where it answers, ready or not; 1 where nobody does.
+    """
+    from cdc.tailer import remote  # noqa: PLC0415
+
+    if config is not None and url is not None:
+        raise click.UsageError("-c and --url say the same: give one of them")
+    if config is not None:
+        from cdc.settings import load  # noqa: PLC0415
+
+        url = remote.url_of(load(config).http.address(), config=str(config))
+    found = remote.fetch_status(url or "http://127.0.0.1:8080")
+    if output == "json":
+        click.echo(json.dumps(found, indent=2, ensure_ascii=False))
+    elif output == "yaml":
+        import yaml  # noqa: PLC0415
+
+        click.echo(yaml.safe_dump(found, sort_keys=False, allow_unicode=True), nl=False)
+    else:
+        _print_status(found)
+
+
+def _print_status(found: dict[str, Any]) -> None:
+    from rich.console import Console  # noqa: PLC0415 - only the table needs it
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    from cdc.tailer.page import duration, facts  # noqa: PLC0415 - the page shows the same
+
+    console = Console(file=sys.stdout)
+    up = duration(found["uptime_seconds"])
+    console.print(Text(f"tailer {found['instance']}: {found['state']} (version {found['version']}, up {up})"))
+    for name, source in found["sources"].items():
+        table = Table(title=Text(f"source {name}"), show_header=False, title_justify="left")
+        table.add_column(style="bold", no_wrap=True)
+        table.add_column(overflow="fold")
+        table.add_row("state", Text(source["state"]))
+        if source["state"] == "standby" and source["waiting_for"]:
+            table.add_row("waits for", Text(source["waiting_for"]))
+        for term, value in facts(source):
+            table.add_row(term, Text(value))
+        if (error := source["last_error"]) is not None:
+            table.add_row("last error", Text(f"{error['at']} {error['error']}: {error['message']}"))
+            table.add_row("hint", Text(error["hint"] or ""))
+        console.print(table)
 
 
 def show(error: CdcError | None, source: str) -> None:

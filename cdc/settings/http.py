@@ -40,7 +40,7 @@ class HttpSettings(Section):
         ),
     ] = Field(
         default="127.0.0.1:8080",
-        description="host:port of /livez, /readyz, /metrics and /status; port 0 takes a free one and logs it; off: none",
+        description="host:port of /livez, /readyz, /metrics and /status; port 0: any free one, see the log; off: none",
     )
 
     def address(self) -> tuple[str, int] | None:

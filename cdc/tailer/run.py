@@ -1,8 +1,11 @@
-"""Composition of the service: one pump a source, signals, logs, and what is left when all have ended.
+"""Composition of the service: one pump a source, signals, logs, HTTP, and what is left when all have ended.
 
 The order at the end matters: a signal asks every pump to stop, which commits what was read
 and releases the checkpoint; `drain_timeout` later, or at a second signal, what still runs is
 cancelled, which loses nothing (the checkpoint tells) but makes a standby wait.
+
+The HTTP side is up before the first source starts and ends after the last, so that a port in use
+is said before anything is touched.
 
 A source that ends for good leaves the others running. Failures that may pass are tried
 again for ever by the pump; with `until_caught_up` a source that has not worked yet gives up
@@ -26,8 +29,11 @@ from cdc.model import Observer
 from cdc.mysql.source import MySqlSource
 from cdc.pump import Pump
 from cdc.settings import Settings
+from cdc.tailer.http import Service, serve
 from cdc.tailer.logs import StepLog, describe
 from cdc.tailer.status import Status
+from cdc.tailer.watch import Watch
+from cdc.tailer.watched import WatchedSink, WatchedSource
 
 _log = structlog.get_logger()
 
@@ -61,9 +67,9 @@ class Works:
     """One source and all that moves it."""
 
     name: str
-    source: MySqlSource
     pump: Pump
     status: Status
+    watch: Watch
 
 
 async def run_tailer(
@@ -76,11 +82,13 @@ async def run_tailer(
     options = options or Options()
     topics = KafkaTopics(settings.kafka.address())
     everything = [_compose(settings, options, name, topics, observer) for name in settings.sources]
-    tasks = [asyncio.create_task(_work(works), name=works.name) for works in everything]
-    _log.info("tailer started", sources=list(settings.sources), instance=_instance(settings, options))
+    service = Service(_instance(settings, options), [works.status for works in everything])
     try:
-        async with _signals(everything, tasks, settings.service.drain_timeout):
-            return list(await asyncio.gather(*tasks))
+        async with serve(service, settings.http.address()):
+            tasks = [asyncio.create_task(_work(works), name=works.name) for works in everything]
+            _log.info("tailer started", sources=list(settings.sources), instance=service.instance)
+            async with _signals(everything, tasks, settings.service.drain_timeout):
+                return list(await asyncio.gather(*tasks))
     finally:
         await topics.close()
 
@@ -97,15 +105,8 @@ def _compose(
     observer: Callable[[str], Observer] | None,
 ) -> Works:
     source_settings = settings.source(name)
-    status = Status(name)
-    observers: list[Observer] = [StepLog(name), status]
-    if observer is not None:
-        observers.append(observer(name))
-
-    def observe(step: str, /, **facts: object) -> None:
-        for each in observers:
-            each(step, **facts)
-
+    status = Status(name, server=str(source_settings.address), ready_lag=settings.service.ready_lag)
+    observe = _all_of(StepLog(name), status, *([] if observer is None else [observer(name)]))
     specs = settings.table_specs(name)
     source = MySqlSource(
         name, lambda: source_settings.address, specs, observer=observe, server_id=source_settings.server_id
@@ -126,35 +127,49 @@ def _compose(
     router = settings.router_for(name, topics)
     status.dropped_headers = router.dropped_headers
     pump = Pump(
-        source,
+        WatchedSource(source, status),
         router,
         topics,
-        sink,
+        WatchedSink(sink, status),
         observe,
         start=source_settings.start,
         until_caught_up=options.until_caught_up,
     )
-    return Works(name, source, pump, status)
+    return Works(name, pump, status, Watch(status, lambda: source.address))
+
+
+def _all_of(*observers: Observer) -> Observer:
+    def observe(step: str, /, **facts: object) -> None:
+        for each in observers:
+            each(step, **facts)
+
+    return observe
 
 
 async def _work(works: Works) -> Outcome:
     """Run one source to its end, whatever that is."""
-    reporting = asyncio.create_task(works.status.report_forever(works.pump, works.source))
+    watching = asyncio.create_task(works.watch.forever())
+    known: CdcError | None = None
     try:
         await works.pump.run()
     except CdcError as error:
+        known = error
         _log.error("source ended", source=works.name, **describe(error))
         return Outcome(works.name, error)
     except asyncio.CancelledError:
-        return Outcome(works.name, CdcError(_CUT_SHORT, hint=_CUT_SHORT_HINT))
+        known = CdcError(_CUT_SHORT, hint=_CUT_SHORT_HINT)
+        return Outcome(works.name, known)
     except Exception as cause:  # noqa: BLE001 - a defect in one source must not end the others
+        # What a defect says may hold a piece of a row: for the log, not for the HTTP side.
+        known = CdcError(f"a defect: {type(cause).__name__}", hint=_DEFECT_HINT)
         _log.exception("source ended by a defect of ours", source=works.name)
-        return Outcome(works.name, CdcError(f"a defect: {type(cause).__name__}: {cause}", hint=_DEFECT_HINT))
+        return Outcome(works.name, CdcError(f"{known}: {cause}", hint=_DEFECT_HINT))
     else:
         return Outcome(works.name)
     finally:
-        reporting.cancel()
-        await works.status.report(works.pump, works.source)
+        watching.cancel()
+        works.status.ended(known)
+        works.watch.report()
         await works.pump.close()
 
 

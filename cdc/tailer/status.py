@@ -1,115 +1,325 @@
-"""How a source is doing, in one line every ten seconds.
+"""How a source is doing: one object that the log line, /status, /readyz and the metrics are read from.
 
-`Status` is an Observer that counts what the pump says; `report()` asks the server where its
-log ends and logs the line. "Behind" is measured against the log's end, not against the last
-event, so an idle outbox on a busy server is not behind: seconds are the age of the newest
-thing read while bytes are left to read or commit, else 0. Clocks of server and tailer may
-differ, so the seconds never go below 0.
+`Status` is an Observer (states, errors, restarts), the `Counter` of the watched ends (rows,
+records, times) and is told what surveys say of the log's end. Nothing here waits or talks to
+anybody; reading it costs the pump nothing.
+
+Its state is one word. `tailing` is ready; the others are what /readyz answers:
+
+    starting      not reading the log yet, or nothing known yet of how far behind
+    standby       another instance works
+    catching-up   further behind than `ready_lag`, and getting on
+    stalled       further behind than `ready_lag`, and nothing was committed for as long
+    disconnected  the database or Kafka does not answer; tried again for ever
+    fenced        ended: a newer instance works
+    stopped       ended, by an error or on purpose, or about to
 """
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from bisect import bisect_left
+from collections import Counter, deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from operator import itemgetter
+from typing import Any
 
-import structlog
-
-from cdc.errors import CdcError
-from cdc.model import LogEnd, Source
+from cdc.errors import CdcError, Fenced, KafkaUnavailable, SourceUnavailable
+from cdc.model import Batch, Slice
+from cdc.mysql.survey import Survey
 from cdc.position import Position
-from cdc.pump import Pump, file_number
+from cdc.pump import is_reached
+from cdc.tailer.lag import Lag
 
-EVERY_SECONDS = 10.0
-_ASKING_SECONDS = 5.0
+WORST_FIRST = ("fenced", "stopped", "disconnected", "stalled", "catching-up", "starting", "standby", "tailing")
+READY = "tailing"
 
-_STATES = {
-    "standing_by": "standby",
-    "fencing": "starting",
-    "first_start": "starting",
-    "opening": "starting",
-    "opened": "tailing",
-    "starting_over": "starting over",
-    "stopping": "stopping",
-    "draining": "stopping",
-}
+_table, _topic = itemgetter(0), itemgetter(0)
+"""Of a row, of a record: named tuples, and there are many of them."""
+
+
+class Buckets:
+    """A histogram: `counts[i]` observations of at most `bounds[i]`, the last without bound."""
+
+    def __init__(self, *bounds: float) -> None:
+        self.bounds, self.counts, self.total = bounds, [0] * (len(bounds) + 1), 0.0
+
+    def add(self, value: float, times: int = 1) -> None:
+        """Observe a value."""
+        self.counts[bisect_left(self.bounds, value)] += times
+        self.total += value * times
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """A slice with rows that is read and not committed."""
+
+    transactions: int
+    rows: int
+    commit_times: Counter[int]
+    refused: Counter[str] = field(default_factory=Counter)
+    parked: Counter[str] = field(default_factory=Counter)
 
 
 @dataclass(frozen=True, slots=True)
-class Behind:
-    """How far the committed position is behind the log's end. `files` is 0 where both are in one file."""
+class LastError:
+    """What went wrong last."""
 
-    seconds: float
-    size: int
-    files: int
+    error: CdcError
+    at: float
 
-
-def behind(committed: Position, end: LogEnd, *, now: float, log_time: int) -> Behind:
-    """Compare what is committed with the log's end; `log_time` is the time of the newest log event read."""
-    files = file_number(end.file) - file_number(committed.file)
-    size = end.position if files else max(0, end.position - committed.position)
-    seconds = max(0.0, now - log_time) if (size or files) and log_time else 0.0
-    return Behind(seconds, size, max(0, files))
+    def as_data(self) -> dict[str, Any]:
+        """For people."""
+        at = datetime.fromtimestamp(self.at, UTC).isoformat(timespec="seconds")
+        return {"error": type(self.error).__name__, "message": str(self.error), "hint": self.error.hint, "at": at}
 
 
 class Status:
-    """Counts of one source since the start, and its state."""
+    """One source since the start of this process."""
 
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.state = "starting"
-        self.events = self.transactions = self.passed_over = self.restarts = 0
+    def __init__(
+        self,
+        name: str,
+        *,
+        server: str = "",
+        ready_lag: float = 30.0,
+        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self.name, self.server, self.ready_lag = name, server, ready_lag
+        self._clock, self._wall = clock, wall
+        self._phase, self._lag = "starting", Lag()
+        self._read: Position | None = None
+        self._pending: deque[_Waiting] = deque()
+        self._got_on = self._current_at = clock()
+        self.committed: Position | None = None
+        self.connected = False
+        self.waiting_for: str | None = None
+        self.last_error: LastError | None = None
+        self.survey_error: str | None = None
+        self.transactions = self.aborted = 0
+        self.rows_read: Counter[str] = Counter()
+        self.records: Counter[str] = Counter()
+        self.passed_over: Counter[str] = Counter()
+        self.dead_letters: Counter[str] = Counter()
+        self.restarts: Counter[str] = Counter()
         self.dropped_headers: Mapping[str, int] = {}
         """Headers of rows that bore a name of ours, by name: left out of the records, never without a word."""
-        self._log = structlog.get_logger().bind(source=name)
-        self._then, self._events_then = time.monotonic(), 0
+        self.batch_records = Buckets(1, 3, 10, 30, 100, 300, 1_000, 3_000, 10_000)
+        self.batch_bytes = Buckets(*(4.0**n * 1024 for n in range(8)))
+        self.commit_seconds = Buckets(0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 30)
+        self.end_to_end_seconds = Buckets(1, 2, 3, 5, 10, 30, 60, 300, 1_800, 3_600, 21_600, 86_400)
+
+    # -- the Observer --------------------------------------------------------------------
 
     def __call__(self, step: str, /, **facts: object) -> None:
-        """Count one step."""
-        self.state = _STATES.get(step, self.state)
-        if step == "advanced":
-            self.events += _number(facts.get("records"))
-            self.transactions += _number(facts.get("transactions"))
-        elif step == "refused":
-            self.passed_over += 1
-        elif step == "starting_over":
-            self.restarts += 1
+        """Take note of one step."""
+        handler = _STEPS.get(step)
+        if handler is not None:
+            handler(self, facts)
 
-    async def report(self, pump: Pump, source: Source) -> None:
-        """Log the line."""
-        now = time.monotonic()
-        rate = (self.events - self._events_then) / max(now - self._then, 0.001)
-        self._then, self._events_then = now, self.events
-        facts: dict[str, object] = {"state": self.state, "events": self.events, "per_second": round(rate, 1)}
-        committed, read = pump.committed, pump.read_position
-        if committed is not None and read is not None and self.state == "tailing":
-            facts |= await self._behind(source, committed, read)
-        if self.passed_over:
-            facts["passed_over"] = self.passed_over
-        if self.restarts:
-            facts["restarts"] = self.restarts
-        if self.dropped_headers:
-            facts["dropped_headers"] = dict(self.dropped_headers)
-        self._log.info("status", **facts)
+    def _standing_by(self, facts: Mapping[str, object]) -> None:
+        self._phase, self.waiting_for = "standby", str(facts.get("instance"))
 
-    async def _behind(self, source: Source, committed: Position, read: Position) -> dict[str, object]:
-        facts: dict[str, object] = {"position": f"{committed.file}:{committed.position}"}
-        try:
-            async with asyncio.timeout(_ASKING_SECONDS):
-                end = await source.log_end()
-        except (CdcError, TimeoutError) as error:
-            return facts | {"behind_seconds": None, "why": str(error) or "the server did not say where its log ends"}
-        found = behind(committed, end, now=time.time(), log_time=read.log_time)
-        facts |= {"behind_seconds": round(found.seconds, 1), "behind_bytes": found.size}
-        return facts | ({"behind_files": found.files} if found.files else {})
+    def _fencing(self, _: Mapping[str, object]) -> None:
+        self.waiting_for = None
+        if self._phase == "standby":
+            self._phase = "starting"
 
-    async def report_forever(self, pump: Pump, source: Source, every: float = EVERY_SECONDS) -> None:
-        """Log a line every so many seconds until cancelled."""
-        while True:
-            await asyncio.sleep(every)
-            await self.report(pump, source)
+    def _opened(self, facts: Mapping[str, object]) -> None:
+        self._phase, self.connected, self._got_on = "tailing", True, self._clock()
+        self.committed = self._read = _position(facts)
+
+    def _did_read(self, facts: Mapping[str, object]) -> None:
+        self._read = _position(facts)
+
+    def _advanced(self, facts: Mapping[str, object]) -> None:
+        self.committed = _position(facts)
+        self._got_on = self._current_at = self._clock()
+
+    def _refused(self, facts: Mapping[str, object]) -> None:
+        reason = type(facts.get("error")).__name__
+        if self._pending:  # the row is of the slice that was read last
+            waiting = self._pending[-1]
+            (waiting.parked if facts.get("policy") == "dead_letter" else waiting.refused)[reason] += 1
+
+    def _doubt(self, facts: Mapping[str, object]) -> None:
+        self.aborted += 1
+        self._note(facts.get("error"))
+
+    def _starting_over(self, facts: Mapping[str, object]) -> None:
+        error = facts.get("error")
+        self._note(error)
+        self.restarts[type(error).__name__] += 1
+        self.connected = False
+        self._phase = "disconnected" if isinstance(error, SourceUnavailable | KafkaUnavailable) else "starting"
+
+    def _stopping(self, _: Mapping[str, object]) -> None:
+        self._phase = "stopped"
+
+    def ended(self, error: CdcError | None) -> None:
+        """The source has ended for good."""
+        self._phase, self.connected = "fenced" if isinstance(error, Fenced) else "stopped", False
+        self._note(error)
+
+    def _note(self, error: object) -> None:
+        if isinstance(error, CdcError):
+            self.last_error = LastError(error, self._wall())
+
+    # -- the Counter ---------------------------------------------------------------------
+
+    def opened_anew(self) -> None:
+        """What was read and not committed will come again."""
+        self._pending.clear()
+        self._lag.forget()
+
+    def took(self, slice_: Slice) -> None:
+        """A slice was read."""
+        if not slice_.transactions:
+            return
+        waiting = _Waiting(len(slice_.transactions), 0, Counter())
+        for transaction in slice_.transactions:
+            waiting.commit_times[transaction.commit_time] += 1
+            waiting.rows += len(transaction.rows)
+            for table, count in Counter(map(_table, transaction.rows)).items():
+                self.rows_read[str(table)] += count
+        self._pending.append(waiting)
+
+    def published(self, batch: Batch, seconds: float) -> None:
+        """A batch is committed: the slices that wait longest were in it."""
+        self.records.update(map(_topic, batch.records))
+        self.commit_seconds.add(seconds)
+        if batch.records:
+            self.batch_records.add(len(batch.records))
+            self.batch_bytes.add(sum(len(record.value or b"") + len(record.key or b"") for record in batch.records))
+        self.transactions += batch.transactions
+        left, unrouted = batch.transactions, -len(batch.records)
+        while left > 0 and self._pending:
+            waiting = self._pending.popleft()
+            left -= waiting.transactions
+            unrouted += waiting.rows - waiting.refused.total()
+            self.passed_over += waiting.refused
+            self.dead_letters += waiting.parked
+            for commit_time, count in waiting.commit_times.items():
+                self.end_to_end_seconds.add(self._lag.age(commit_time, wall=self._wall()), count)
+        if unrouted > 0:
+            self.passed_over["unrouted"] += unrouted
+
+    # -- surveys -------------------------------------------------------------------------
+
+    def surveyed(self, survey: Survey, *, now: float, wall: float) -> None:
+        """The server said where its log ends; `now` and `wall` are from before it was asked."""
+        self.survey_error = None
+        self._lag.surveyed(survey, now=now, wall=wall)
+        if self.committed is not None and is_reached(self.committed, survey.end):
+            self._current_at = max(now, self._current_at)
+
+    # -- reading it ----------------------------------------------------------------------
+
+    @property
+    def state(self) -> str:
+        """The word."""
+        if self._phase != READY:
+            return self._phase
+        bound = self._bound()
+        if bound is None:
+            return "starting"
+        if bound <= self.ready_lag:
+            return READY
+        if self._clock() - self._got_on > self.ready_lag:
+            return "stalled"
+        return "starting" if self._lag.latest is None else "catching-up"
+
+    def _published_up_to(self) -> Position | None:
+        """Without rows under way, what is read is as good as published."""
+        return self.committed if self._pending else self._read
+
+    def _bound(self) -> float | None:
+        """Seconds that the oldest row which is not published can be old, at most."""
+        position = self._published_up_to()
+        if position is None:
+            return None
+        self._lag.passed(position)
+        log_time: float = min(self._pending[0].commit_times) if self._pending else position.log_time
+        return self._lag.seconds(log_time, now=self._clock(), wall=self._wall())
+
+    @property
+    def lag_seconds(self) -> float | None:
+        """Seconds behind; 0 where nothing was left at the last survey. None: not known."""
+        position = self._published_up_to()
+        if position is not None and self.connected and not self._pending and self._lag.passed(position):
+            return 0.0
+        return None if self._phase in {"standby", "fenced"} else self._bound()
+
+    @property
+    def behind(self) -> tuple[int, int] | None:
+        """Bytes and files of the log that are not published yet. None: not known."""
+        position = self._published_up_to()
+        return None if position is None else self._lag.bytes_behind(position)
+
+    @property
+    def retained_seconds(self) -> float | None:
+        """Seconds until the server may purge what is still needed. None: never by age, or not known."""
+        return None if self.committed is None else self._lag.retained(self.committed, wall=self._wall())
+
+    @property
+    def checkpoint_age(self) -> float | None:
+        """Seconds since the checkpoint moved or was found to be at the log's end. None for one who stands by."""
+        return None if self._phase in {"standby", "fenced"} else self._clock() - self._current_at
+
+    @property
+    def events(self) -> int:
+        """Records committed."""
+        return self.records.total()
+
+    def as_data(self) -> dict[str, Any]:
+        """Everything, for /status and those who read it."""
+        state, at, behind = self.state, self.committed, self.behind
+        return {
+            "state": state,
+            "ready": state == READY,
+            "server": self.server,
+            "position": at and {"file": at.file, "position": at.position, "gtid_set": str(at.gtid_set or "") or None},
+            "lag_seconds": _rounded(self.lag_seconds),
+            "behind_bytes": None if behind is None else behind[0],
+            "behind_files": None if behind is None else behind[1],
+            "retained_seconds": _rounded(self.retained_seconds),
+            "checkpoint_age_seconds": _rounded(self.checkpoint_age),
+            "events": self.events,
+            "transactions": self.transactions,
+            "rows_read": self.rows_read.total(),
+            "passed_over": dict(self.passed_over),
+            "dead_letters": dict(self.dead_letters),
+            "dropped_headers": dict(self.dropped_headers),
+            "doubts": self.aborted,
+            "restarts": self.restarts.total(),
+            "waiting_for": self.waiting_for,
+            "not_known_because": self.survey_error,
+            "last_error": self.last_error and self.last_error.as_data(),
+        }
 
 
-def _number(fact: object) -> int:
-    return fact if isinstance(fact, int) else 0
+_STEPS: Mapping[str, Callable[[Status, Mapping[str, object]], None]] = {
+    "standing_by": Status._standing_by,  # noqa: SLF001 - this class's own table
+    "fencing": Status._fencing,  # noqa: SLF001
+    "opened": Status._opened,  # noqa: SLF001
+    "read": Status._did_read,  # noqa: SLF001
+    "advanced": Status._advanced,  # noqa: SLF001
+    "refused": Status._refused,  # noqa: SLF001
+    "doubt": Status._doubt,  # noqa: SLF001
+    "starting_over": Status._starting_over,  # noqa: SLF001
+    "stopping": Status._stopping,  # noqa: SLF001
+    "caught_up": Status._stopping,  # noqa: SLF001
+    "draining": Status._stopping,  # noqa: SLF001
+}
+
+
+def _position(facts: Mapping[str, object]) -> Position | None:
+    found = facts.get("position")
+    return found if isinstance(found, Position) else None
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 1)
