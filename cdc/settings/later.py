@@ -13,7 +13,6 @@ KEYS: Mapping[str, str] = {
     "memory_budget": f"{_SOON}; remove it",
     "max_row_bytes": f"{_SOON}; remove it",
     "oversize": f"{_SOON}; a row that is too large follows on_error",
-    "statements_allowed_in": f"{_SOON}; remove it",
     "on_partition_change": f"{_SOON}; remove it",
     "ce_source": f"{_SOON}; it belongs to envelope cloudevents",
     "router": f"{_SOON}; it belongs to layout debezium",

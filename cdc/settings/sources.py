@@ -147,6 +147,10 @@ class SourceSettings(Section):
         default=None,
         description="Our id as a replica; must differ from every other's. Chosen by itself where nothing is said",
     )
+    statements_allowed_in: list[Annotated[str, StringConstraints(min_length=1)]] = Field(
+        default_factory=list,
+        description="Schemas whose data may be changed by statements in text form; elsewhere such a statement stops",
+    )
     takeover_after: Duration = Field(
         default=15.0, description="A standby takes over after so long without a sign of life"
     )

@@ -109,7 +109,12 @@ def _compose(
     observe = _all_of(StepLog(name), status, *([] if observer is None else [observer(name)]))
     specs = settings.table_specs(name)
     source = MySqlSource(
-        name, lambda: source_settings.address, specs, observer=observe, server_id=source_settings.server_id
+        name,
+        lambda: source_settings.address,
+        specs,
+        observer=observe,
+        server_id=source_settings.server_id,
+        statements_allowed_in=source_settings.statements_allowed_in,
     )
     sink = KafkaSink(
         settings.kafka.address(),

@@ -135,3 +135,14 @@ def test_a_service_rides_out_what_may_pass_and_says_what_it_waits_for(tailing, s
             until("the event arrives", lambda: [r.value for r in tailing.kafka.read_committed(topic)] == [b"after"])
         finally:
             assert process.stop() == 0
+
+
+def test_a_statement_in_text_form_stops_unless_its_schema_is_listed(tailing, unready):
+    tailing.server, tailing.tables, tailing.start = unready, {"shop.outbox": {"layout": "native"}}, "latest"
+    unready.run("CREATE DATABASE IF NOT EXISTS shop", "DROP TABLE IF EXISTS shop.outbox")
+    unready.run(ddl("mariadb", "shop.outbox"), "CREATE DATABASE IF NOT EXISTS notes", "CREATE TABLE notes.n (i INT)")
+    assert tailing.catch_up().code == 0
+    unready.run("SET SESSION binlog_format = STATEMENT", "INSERT INTO notes.n VALUES (1)", schema="notes")
+    refused(tailing, 6, "statement", "statements_allowed_in")
+    tailing.source_more = {"statements_allowed_in": ["notes"]}
+    assert tailing.catch_up().code == 0
