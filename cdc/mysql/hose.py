@@ -3,7 +3,9 @@
 A thread only receives (that works with TLS and frees the interpreter meanwhile); parsing
 stays in the event loop, because a second thread that parses adds milliseconds to
 every Kafka call. When `limit` bytes wait to be taken the thread stops receiving, the
-kernel's buffers fill, and the server waits: back-pressure without any protocol.
+kernel's buffers fill, and the server waits: back-pressure without any protocol. When nobody
+takes any for `patience` seconds the connection is closed on purpose, before a timeout of the
+server or of something between ends it less orderly; `Paused` is then the end that is told.
 
 `take` gives what is there, at most `most` bytes; it awaits nothing after it has taken bytes
 out, so cancelling it loses none. An end or an error of the socket is told only after
@@ -21,11 +23,15 @@ from cdc.mysql.session import mapped
 from cdc.mysql.stream import LogStream
 
 
+class Paused(SourceError):
+    """Closed on purpose, because nobody took bytes for long; reading goes on where they end."""
+
+
 class Hose:
     """Bytes of one stream on their way from its socket to the event loop."""
 
-    def __init__(self, stream: LogStream, *, limit: int, chunk: int) -> None:
-        self._stream, self._limit, self._chunk = stream, limit, chunk
+    def __init__(self, stream: LogStream, *, limit: int, chunk: int, patience: float = 30.0) -> None:
+        self._stream, self._limit, self._chunk, self._patience = stream, limit, chunk, patience
         self._chunks: deque[bytes] = deque()
         self._held = 0
         self._end: SourceError | None = None
@@ -49,6 +55,10 @@ class Hose:
         try:
             while data := self._stream.receive(self._chunk):
                 if not self._hand_over(data):
+                    return
+                if isinstance(self._end, Paused):
+                    self._stream.cut()
+                    self._wake()
                     return
             end = SourceUnavailable(
                 f"{self._stream.address} ended the log stream",
@@ -74,7 +84,8 @@ class Hose:
         if wake:
             self._wake()
         with self._changed:
-            self._changed.wait_for(lambda: self._held < self._limit or self._closed)
+            if not self._changed.wait_for(lambda: self._held < self._limit or self._closed, self._patience):
+                self._end = Paused(f"{self._stream.address}: nobody took its log for {self._patience:g} s")
             return not self._closed
 
     def _wake(self) -> None:

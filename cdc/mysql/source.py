@@ -14,6 +14,9 @@ without an await between, and what the feed finished is kept until a slice carri
 A position that moved without rows is told a few times a second at most: on a
 busy server with an idle outbox that is all that happens.
 
+When nobody reads for `patience` seconds the hose closes the connection; the next read opens it
+again at the position behind all that was taken.
+
 Rows that wait for an XA COMMIT are kept up to `prepared_bytes`, then forgotten and looked up in the log again.
 """
 
@@ -31,14 +34,14 @@ from cdc.errors import ConfigError, SourceError, SourceUnavailable
 from cdc.model import LogEnd, Observer, Row, Slice, SourceTransaction, TableSpec
 from cdc.mysql.address import ServerAddress
 from cdc.mysql.checks import ServerFacts, check_server, log_files, log_status, server_facts
-from cdc.mysql.hose import Hose
+from cdc.mysql.hose import Hose, Paused
 from cdc.mysql.identity import by_gtid, check_identity, log_number
 from cdc.mysql.peek import Found, Met, begin_of, look, look_for, meet
 from cdc.mysql.places import begin_of_log, end_of_log
 from cdc.mysql.prepared import find_rows
 from cdc.mysql.promoted import place_on
 from cdc.mysql.refusals import refusal
-from cdc.mysql.server_ids import free_id, taken_ids
+from cdc.mysql.server_ids import check_id, free_id, taken_ids
 from cdc.mysql.session import Session, ask
 from cdc.mysql.stream import FIRST_BYTE, LogRequest, LogStream, open_stream
 from cdc.position import GtidSet, Position
@@ -69,13 +72,14 @@ class MySqlSource:
         prepared_bytes: int = 32 * 1024 * 1024,
         heartbeat: float = 5.0,
         silence: float | None = None,
+        patience: float = 30.0,
     ) -> None:
         self.name, self._address, self._tables = name, address, tuple(tables)
         self._observe, self._server_id = observer, server_id
         self._statements_allowed_in = frozenset(statements_allowed_in)
         self._slice_bytes, self._handover_bytes = slice_bytes, handover_bytes
         self._prepared_bytes = prepared_bytes
-        self._heartbeat, self._silence = heartbeat, silence or 3 * heartbeat
+        self._heartbeat, self._silence, self._patience = heartbeat, silence or 3 * heartbeat, patience
         self._hose: Hose | None = None
         self._feed: Feed | None = None
         self._ready: list[SourceTransaction] = []
@@ -85,11 +89,17 @@ class MySqlSource:
         self._careful = False
         self._uncut = b""
         self._failure: Exception | None = None
+        self._paused_at: Position | None = None
 
     @property
     def address(self) -> ServerAddress:
         """The server as it is to be reached now."""
         return self._address() if callable(self._address) else self._address
+
+    @property
+    def _reader_name(self) -> str:
+        """What SHOW REPLICAS calls us."""
+        return f"cdc-{self.name}"
 
     # -- places in the log ---------------------------------------------------------------
 
@@ -121,8 +131,8 @@ class MySqlSource:
         await self.close()
         self._observe("opening", position=position, server=str(self.address))
         facts, begin, request = await ask(self.address, lambda session: self._checked(session, position))
-        stream = await _in_thread(lambda: open_stream(self.address, request, f"cdc-{self.name}"), LogStream.close)
-        self._hose = Hose(stream, limit=self._handover_bytes, chunk=self._slice_bytes)
+        stream = await _in_thread(lambda: open_stream(self.address, request, self._reader_name), LogStream.close)
+        self._hose = Hose(stream, limit=self._handover_bytes, chunk=self._slice_bytes, patience=self._patience)
         self._feed = Feed(begin.flavour, self._tables, begin, statements_allowed_in=self._statements_allowed_in)
         self._told, self._careful = begin, careful
         try:
@@ -149,6 +159,8 @@ class MySqlSource:
         """The server's facts, the position in its terms, and how to ask for what comes behind it."""
         facts = check_server(session, self._tables)
         taken = taken_ids(session, facts)
+        if self._server_id is not None:
+            check_id(session, facts, self._server_id, self._reader_name)
         begin = position
         if facts.flavour == position.flavour == "mariadb" and facts.identity != position.server:
             begin = place_on(session, facts, position, partial(self._meet, taken=taken))
@@ -204,7 +216,7 @@ class MySqlSource:
 
     async def close(self) -> None:
         """Let go of the server; open() may follow."""
-        hose, self._hose, self._feed = self._hose, None, None
+        hose, self._hose, self._feed, self._paused_at = self._hose, None, None, None
         self._ready, self._size, self._told, self._uncut, self._failure = [], 0, None, b"", None
         if hose is not None:
             await hose.close()
@@ -215,6 +227,8 @@ class MySqlSource:
         """Wait for more of the log. May be cancelled without loss. Raises SourceError."""
         await asyncio.sleep(0)  # others get their turn, also where there is always more to read
         while True:
+            if self._paused_at is not None:
+                await self._go_on(self._paused_at)
             if (told := self._something_to_tell()) is not None:
                 return told
             if self._hose is None:
@@ -227,7 +241,20 @@ class MySqlSource:
                     data = await self._hose.take(self._slice_bytes)
             except TimeoutError:
                 continue
+            except Paused:
+                self._paused_at = self._feed.position if self._feed is not None else None
+                continue
             self._swallow(data)
+
+    async def _go_on(self, position: Position) -> None:
+        """Open the log again after it was closed because nobody read; all before the position was told or is empty."""
+        self._observe("paused", position=position)
+        try:
+            await self.open(position, careful=self._careful)
+        except BaseException:
+            self._paused_at = position
+            raise
+        self._told = None  # that the position had moved may not have been told yet
 
     def _something_to_tell(self) -> Slice | None:
         """A slice of what is finished; None where there is nothing new, or nothing that is worth a slice yet."""

@@ -17,7 +17,7 @@ from cdc.errors import (
 )
 from cdc.mysql.checks import log_files
 from cdc.mysql.session import ask
-from cdc.position import GtidSet, LastTransaction, Position
+from cdc.position import GtidList, GtidSet, LastTransaction, Position
 from tests.integration.test_mysql_source import DDL, OTHER, Reading, again
 from tests.servers import Database, own_server, unique
 
@@ -125,7 +125,7 @@ async def test_another_server_is_refused(reading: Reading):
         with pytest.raises(Diverged, match=f"{foreign}:7"):
             await reading.source.open(replace(ahead, server=foreign))
     else:
-        stranger = replace(position, server="4711")
+        stranger = replace(position, server="4711", gtid_set=GtidList.parse("7-9-4"))
     with pytest.raises(WrongServer):
         await reading.source.open(stranger)
     other_kind = {"mysql": "mariadb", "mariadb": "mysql"}[position.flavour]
