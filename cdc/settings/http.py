@@ -1,6 +1,8 @@
 """`http:`, where health, metrics and status are served.
 
-Loopback by default: nothing there asks who is calling. `off` is text inside; YAML reads a bare
+Loopback by default: nothing there asks who is calling. An address that somebody chose and that
+is in use ends the start; the default one gives way, so that two tailers of one machine (a
+working one and its standby, say) need no setting. `off` is text inside; YAML reads a bare
 `off` and `false` as the same thing, and `null` is taken for it, too.
 """
 
@@ -42,6 +44,11 @@ class HttpSettings(Section):
         default="127.0.0.1:8080",
         description="host:port of /livez, /readyz, /metrics and /status; port 0: any free one, see the log; off: none",
     )
+
+    @property
+    def is_chosen(self) -> bool:
+        """Did somebody say where? The default gives way to whoever has its port already."""
+        return "listen" in self.model_fields_set
 
     def address(self) -> tuple[str, int] | None:
         """Host and port; None: no server."""

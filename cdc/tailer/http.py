@@ -66,8 +66,13 @@ class Service:
 
 
 @asynccontextmanager
-async def serve(service: Service, address: tuple[str, int] | None) -> AsyncIterator[str | None]:
-    """Listen while the block runs, and hand out the URL. Raises ConfigError where that address cannot be had."""
+async def serve(
+    service: Service, address: tuple[str, int] | None, *, gives_way: bool = False
+) -> AsyncIterator[str | None]:
+    """Listen while the block runs, and hand out the URL. Raises ConfigError where that address cannot be had.
+
+    `gives_way`: where only the port is in use, any free one is taken instead, with a warning.
+    """
     if address is None:
         yield None
         return
@@ -78,7 +83,10 @@ async def serve(service: Service, address: tuple[str, int] | None) -> AsyncItera
         try:
             await web.TCPSite(runner, host, port).start()
         except OSError as error:
-            raise _refused(host, port, error) from error
+            if not (gives_way and error.errno == errno.EADDRINUSE):
+                raise _refused(host, port, error) from error
+            _log.warning("the default port is in use; taking a free one. http.listen fixes it", port=port)
+            await web.TCPSite(runner, host, 0).start()
         url = _url(host, runner.addresses[0][1])
         _log.info("listening for health checks and metrics", url=url)
         yield url

@@ -84,7 +84,7 @@ async def run_tailer(
     everything = [_compose(settings, options, name, topics, observer) for name in settings.sources]
     service = Service(_instance(settings, options), [works.status for works in everything])
     try:
-        async with serve(service, settings.http.address()):
+        async with serve(service, settings.http.address(), gives_way=not settings.http.is_chosen):
             tasks = [asyncio.create_task(_work(works), name=works.name) for works in everything]
             _log.info("tailer started", sources=list(settings.sources), instance=service.instance)
             async with _signals(everything, tasks, settings.service.drain_timeout):
