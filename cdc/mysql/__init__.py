@@ -3,6 +3,7 @@
     address    where a server is and how to log in, TLS included
     session    SQL over PyMySQL, in a thread; the one place that knows PyMySQL's errors
     checks     may this server be tailed: log, format, metadata, grants, tables, columns
+    findings   all of it as a list, and more, for people who set a server up
     stream     the connection that the log comes through: login, registration, dump request
     hose       its socket, read by a thread into a bounded hand-over
     peek       a short look into a log file: its begin, and the transaction before a place

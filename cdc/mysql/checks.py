@@ -74,10 +74,11 @@ class LogStatus:
 
 def server_facts(session: Session) -> ServerFacts:
     """Who this server is, without any demand."""
-    return _facts(session.variables(*VARIABLES))
+    return facts_of(session.variables(*VARIABLES))
 
 
-def _facts(found: dict[str, str], warnings: tuple[str, ...] = ()) -> ServerFacts:
+def facts_of(found: dict[str, str], warnings: tuple[str, ...] = ()) -> ServerFacts:
+    """The facts from the values of `VARIABLES`."""
     flavour: Flavour = "mariadb" if "mariadb" in found["version"].lower() else "mysql"
     return ServerFacts(
         flavour=flavour,
@@ -94,20 +95,30 @@ def check_server(session: Session, tables: Sequence[TableSpec]) -> ServerFacts:
     found = session.variables(*VARIABLES)
     where = str(session.address)
     _check_log(found, where)
-    facts = _facts(found, tuple(_warnings(session, found, where)))
+    facts = facts_of(found, tuple(_warnings(session, found, where)))
     status = log_status(session, facts)
     for table in tables:
-        _check_filters(status, table, where)
-        _check_table(session, table)
+        check_filters(status, table, where)
+        check_table(session, table)
     return facts
 
 
 def _check_log(found: dict[str, str], where: str) -> None:
+    for check in (check_log_on, check_format, check_metadata, check_image):
+        check(found, where)
+
+
+def check_log_on(found: dict[str, str], where: str) -> None:
+    """Raise if there is no log."""
     if found.get("log_bin", "OFF").upper() not in {"ON", "1"}:
         raise LogDisabled(
             f"{where} writes no binary log (log_bin is OFF)",
             hint="add `log_bin` and `binlog_format = ROW` under [mysqld] to the server's configuration and restart it",
         )
+
+
+def check_format(found: dict[str, str], where: str) -> None:
+    """Raise unless rows are logged as rows."""
     if (format_ := found.get("binlog_format", "ROW").upper()) != "ROW":
         raise LogFormatNotRow(
             f"binlog_format of {where} is {format_}, not ROW: changes may be logged as statements, without their rows",
@@ -115,6 +126,10 @@ def _check_log(found: dict[str, str], where: str) -> None:
             "connected keep the old format until they reconnect; once they have, reading is possible from "
             "the end of the log (start: latest)",
         )
+
+
+def check_metadata(found: dict[str, str], where: str) -> None:
+    """Raise unless rows are logged with their columns' names."""
     if (metadata := found.get("binlog_row_metadata", "none").upper()) != "FULL":
         raise RowMetadataNotFull(
             f"binlog_row_metadata of {where} is {metadata}, not FULL: rows in the log have no column names",
@@ -122,6 +137,10 @@ def _check_log(found: dict[str, str], where: str) -> None:
             "written before that stay without names, so reading is possible from the log's end after it "
             "(start: latest), or from any later position",
         )
+
+
+def check_image(found: dict[str, str], where: str) -> None:
+    """Raise where an INSERT is logged without the columns that the server fills in."""
     if (image := found.get("binlog_row_image", "FULL").upper()) == "MINIMAL":
         raise RowImageIncomplete(
             f"binlog_row_image of {where} is {image}: an INSERT in the log lacks the columns the server filled in",
@@ -170,13 +189,24 @@ def log_files(session: Session) -> dict[str, int]:
         raise _lacks_grants(session, error) from error
 
 
+def check_may_replicate(session: Session) -> None:
+    """Raise unless our grants, as the server lists them, hold REPLICATION SLAVE; roles count where they are active."""
+    listed = " ".join(str(value) for row in session.rows("SHOW GRANTS") for value in row.values()).upper()
+    if not any(word in listed for word in ("REPLICATION SLAVE", "ALL PRIVILEGES ON *.*")):
+        raise SourceAccessDenied(
+            f"{session.address.user!r} at {session.address} may not read the log",
+            hint=f"GRANT REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO {session.account()};",
+        )
+
+
 def _lacks_grants(session: Session, error: SourceAccessDenied) -> SourceAccessDenied:
     return SourceAccessDenied(
         error.message, hint=f"GRANT REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO {session.account()};"
     )
 
 
-def _check_filters(status: LogStatus, table: TableSpec, where: str) -> None:
+def check_filters(status: LogStatus, table: TableSpec, where: str) -> None:
+    """Raise if the server keeps the table's changes out of its log."""
     left_out = table.schema in status.never_schemas or (
         bool(status.only_schemas) and table.schema not in status.only_schemas
     )
@@ -187,7 +217,8 @@ def _check_filters(status: LogStatus, table: TableSpec, where: str) -> None:
         )
 
 
-def _check_table(session: Session, table: TableSpec) -> None:
+def check_table(session: Session, table: TableSpec) -> None:
+    """Raise if the table is not there, may not be read, or lacks a column that is needed."""
     name = f"{quoted(table.schema)}.{quoted(table.name)}"
     server = f"mysql://{session.address}"
     try:
