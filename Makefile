@@ -49,7 +49,7 @@ mariadb-11-8: $(READY) ## the live cases of the log against a MariaDB 11.8 of th
 	@CDC_LIVE_SERVERS=mariadb118 $(VENV)/bin/python -m pytest tests/integration/test_log_live.py $(ARGS)
 
 bench: $(READY) ## how fast, beside BinLogStreamReader and a transactional send(); writes .stack/bench.json
-	@SERVERS="mariadb" $(STACK) up
+	@$(STACK) up --only kafka
 	@$(VENV)/bin/python tests/bench $(ARGS)
 
 up: python ## start MariaDB, MySQL and Kafka in the background, or what of them died; writes .stack/env
