@@ -3,6 +3,7 @@
 
 PYTHON ?= python3
 KILLS ?= 20
+TIMES ?= 20
 ARGS ?=
 
 VENV := .venv
@@ -18,7 +19,7 @@ WITHOUT_SERVERS := $(wildcard tests/unit tests/vectors tests/properties)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup venvs up down status demo test unit crash mariadb-11-8 bench fmt lint clean python
+.PHONY: help setup venvs up down status demo test unit crash campaign mariadb-11-8 bench fmt lint clean python
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,6 +45,9 @@ unit: $(READY) ## the tests that need no server
 crash: $(READY) ## the long form of the crash test: KILLS kills of the tailer under load
 	@SERVERS="mariadb mysql" $(STACK) up
 	@$(VENV)/bin/python tests/crash/campaign.py --kills $(KILLS)
+
+campaign: $(READY) ## outages of the database under load, each kind TIMES times; goes on where it was cut off
+	@$(VENV)/bin/python tests/campaign --times $(TIMES) $(ARGS)
 
 mariadb-11-8: $(READY) ## the live cases of the log against a MariaDB 11.8 of their own
 	@CDC_LIVE_SERVERS=mariadb118 $(VENV)/bin/python -m pytest tests/integration/test_log_live.py $(ARGS)
