@@ -37,7 +37,7 @@ body {{ font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 60re
 h1 {{ font-size: 1.3rem; margin: 0; }} h2 {{ font-size: 1.1rem; margin: 0; }}
 p {{ margin: .3rem 0; }} code, dd {{ font-variant-numeric: tabular-nums; overflow-wrap: anywhere; }}
 section {{ border: 1px solid var(--line); border-radius: .5rem; padding: 1rem 1.2rem; margin: 1.2rem 0; }}
-dl {{ display: grid; grid-template-columns: repeat(auto-fill, minmax(13rem, 1fr)); gap: .8rem 1.5rem;
+dl {{ display: grid; grid-template-columns: repeat(auto-fill, minmax(11rem, 1fr)); gap: .8rem 1.5rem;
   margin: 1rem 0 0; }}
 dt {{ font-size: .8rem; opacity: .75; }} dd {{ margin: 0; font-size: 1.05rem; }} .wide {{ grid-column: 1 / -1; }}
 .state {{ font-weight: 600; border: 1px solid; border-radius: 1rem; padding: .05rem .6rem; margin-left: .6rem;
@@ -107,7 +107,7 @@ def facts(source: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if source["checkpoint_age_seconds"] is not None:
         yield "checkpoint is", f"{duration(source['checkpoint_age_seconds'])} old"
     if source["retained_seconds"] is not None:
-        yield "purged by the server in", duration(source["retained_seconds"])
+        yield "kept by the server for", duration(source["retained_seconds"])
     for term, key in (
         ("passed over", "passed_over"),
         ("dead letters", "dead_letters"),
