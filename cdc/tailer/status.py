@@ -23,7 +23,8 @@ from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from operator import itemgetter
+from itertools import chain
+from operator import attrgetter, itemgetter
 from typing import Any
 
 from cdc.errors import CdcError, Fenced, KafkaUnavailable, SourceUnavailable
@@ -36,8 +37,9 @@ from cdc.tailer.lag import Lag
 WORST_FIRST = ("fenced", "stopped", "disconnected", "stalled", "catching-up", "starting", "standby", "tailing")
 READY = "tailing"
 
-_table, _topic = itemgetter(0), itemgetter(0)
-"""Of a row, of a record: named tuples, and there are many of them."""
+# Of rows, records and transactions there are many: they are counted without a loop of ours.
+_table, _topic, _key, _value = itemgetter(0), itemgetter(0), itemgetter(2), itemgetter(3)
+_rows, _commit_time = attrgetter("rows"), attrgetter("commit_time")
 
 
 class Buckets:
@@ -179,13 +181,11 @@ class Status:
         """A slice was read."""
         if not slice_.transactions:
             return
-        waiting = _Waiting(len(slice_.transactions), 0, Counter())
-        for transaction in slice_.transactions:
-            waiting.commit_times[transaction.commit_time] += 1
-            waiting.rows += len(transaction.rows)
-            for table, count in Counter(map(_table, transaction.rows)).items():
-                self.rows_read[str(table)] += count
-        self._pending.append(waiting)
+        tables = Counter(map(_table, chain.from_iterable(map(_rows, slice_.transactions))))
+        for table, count in tables.items():
+            self.rows_read[str(table)] += count
+        times = Counter(map(_commit_time, slice_.transactions))
+        self._pending.append(_Waiting(len(slice_.transactions), tables.total(), times))
 
     def published(self, batch: Batch, seconds: float) -> None:
         """A batch is committed: the slices that wait longest were in it."""
@@ -193,7 +193,8 @@ class Status:
         self.commit_seconds.add(seconds)
         if batch.records:
             self.batch_records.add(len(batch.records))
-            self.batch_bytes.add(sum(len(record.value or b"") + len(record.key or b"") for record in batch.records))
+            parts = chain(map(_key, batch.records), map(_value, batch.records))
+            self.batch_bytes.add(sum(map(len, filter(None, parts))))
         self.transactions += batch.transactions
         left, unrouted = batch.transactions, -len(batch.records)
         while left > 0 and self._pending:
