@@ -12,6 +12,7 @@
     places     where the log begins and ends now
     identity   is the log of this server still the one a position belongs to?
     promoted   where a position lies in another MariaDB's log
+    headroom   how long the server keeps what we still need
     refusals   what a server says instead of the log, as our errors
     source     `MySqlSource`: all of it as the pump's Source
 

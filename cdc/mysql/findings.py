@@ -16,19 +16,13 @@ from typing import Literal
 
 from cdc.errors import CdcError, SourceError, SourceUnavailable
 from cdc.model import TableSpec
-from cdc.mysql import checks
+from cdc.mysql import checks, headroom
 from cdc.mysql.checks import ServerFacts
 from cdc.mysql.server_ids import check_id
 from cdc.mysql.session import Session
 
 Level = Literal["ok", "warn", "error"]
 
-VARIABLES = (
-    "binlog_expire_logs_seconds",
-    "binlog_expire_logs_auto_purge",
-    "expire_logs_days",
-    "gtid_strict_mode",
-)
 
 SHORT_RETENTION = 24 * 3600
 """Seconds: a log that is kept for less does not survive a weekend's outage, let alone a holiday's."""
@@ -50,7 +44,7 @@ def server_findings(
     session: Session, tables: Sequence[TableSpec], *, server_id: int | None = None, name: str = "cdc"
 ) -> list[Finding]:
     """All findings about this server and these tables. Blocking. Raises only SourceUnavailable."""
-    found = session.variables(*checks.VARIABLES, *VARIABLES)
+    found = session.variables(*checks.VARIABLES, *headroom.VARIABLES, "gtid_strict_mode")
     facts = checks.facts_of(found)
     out = [Finding("server", "ok", f"{session.address} is {facts.flavour} {facts.version}, {facts.identity}")]
     out += _log(found, str(session.address))
@@ -127,19 +121,8 @@ def _settings(found: dict[str, str], facts: ServerFacts) -> Iterator[Finding]:
         )
 
 
-def retention(found: dict[str, str]) -> float | None:
-    """Seconds a log file is kept after it was left; None: for ever."""
-    if found.get("binlog_expire_logs_auto_purge", "ON").upper() == "OFF":
-        return None
-    return (
-        float(found.get("binlog_expire_logs_seconds") or 0)
-        or float(found.get("expire_logs_days") or 0) * 86_400
-        or None
-    )
-
-
 def _retention(found: dict[str, str]) -> Finding:
-    keeps = retention(found)
+    keeps = headroom.retention(found)
     if keeps is None:
         return Finding("retention", "ok", "log files are kept until somebody purges them")
     text = f"log files are kept for {keeps / 3600:g} h"

@@ -34,6 +34,7 @@ from cdc.errors import ConfigError, SourceError, SourceUnavailable
 from cdc.model import LogEnd, Observer, Row, Slice, SourceTransaction, TableSpec
 from cdc.mysql.address import ServerAddress
 from cdc.mysql.checks import ServerFacts, check_server, log_files, log_status, server_facts
+from cdc.mysql.headroom import headroom, warning
 from cdc.mysql.hose import Hose, Paused
 from cdc.mysql.identity import by_gtid, check_identity, log_number
 from cdc.mysql.peek import Found, Met, begin_of, look, look_for, meet
@@ -124,6 +125,18 @@ class MySqlSource:
 
         return await ask(self.address, question)
 
+    async def headroom(self, position: Position | None = None) -> float | None:
+        """Seconds until the server may purge what we need at a position (where we read now); None: it purges none."""
+        place = position or (self._feed.position if self._feed is not None else None)
+        if place is None:
+            return None
+        return await ask(self.address, lambda session: headroom(session, place, partial(self._begun, session, place)))
+
+    def _begun(self, session: Session, position: Position, file: str) -> int:
+        """When a file of the log was begun, as its head says."""
+        head = Position(position.flavour, position.server, file, FIRST_BYTE)
+        return self._peek(head, taken_ids(session, server_facts(session))).created
+
     # -- the life of a connection --------------------------------------------------------
 
     async def open(self, position: Position, *, careful: bool = False) -> None:
@@ -168,6 +181,8 @@ class MySqlSource:
             check_identity(session, facts, position, partial(self._peek, taken=taken))
         if facts.identity != begin.server:  # promoted: its files are others, only the GTIDs are the same
             begin = replace(position, server=facts.identity, file="", position=FIRST_BYTE, file_created=0, last=None)
+        if begin.file and (little := warning(session, begin, partial(self._begun, session, begin))):
+            facts = replace(facts, warnings=(*facts.warnings, little))
         return (
             facts,
             begin,
