@@ -84,6 +84,7 @@ _SAID: dict[str, tuple[str, str]] = {
     "doubt": ("info", "a Kafka transaction is in doubt"),
     "starting_over": ("warning", "starting over from the checkpoint"),
     "refused": ("warning", "row passed over"),
+    "paused": ("info", "nobody took the log for long: closed on purpose, and opened again"),
     "stopping": ("info", "stopping"),
     "caught_up": ("info", "caught up"),
     "released": ("info", "released: stopped on purpose, all that was read is committed"),
