@@ -235,18 +235,40 @@ def check_table(session: Session, table: TableSpec) -> None:
             f"there is no table {table} at {session.address}",
             hint=f"make it: cdc outbox ddl --server {server} prints its DDL; or correct `tables` of the source",
         ) from error
-    if not table.needed:
-        return
     columns = session.rows(
-        "SELECT COLUMN_NAME AS name FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s",
+        "SELECT COLUMN_NAME AS name, DATA_TYPE AS type FROM information_schema.COLUMNS"
+        " WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s ORDER BY ORDINAL_POSITION",
         table.schema,
         table.name,
     )
+    _check_not_like_versioned(session, table, [(str(row["name"]), str(row["type"])) for row in columns])
     missing = sorted(table.needed - {str(row["name"]) for row in columns})
     if missing:
         raise ColumnMissing(
             f"{table} at {session.address} lacks {', '.join(missing)}, which its layout needs",
             hint=f"compare with: cdc outbox ddl --server {server}; or give the table another `layout` or `columns`",
+        )
+
+
+def _check_not_like_versioned(session: Session, table: TableSpec, columns: list[tuple[str, str]]) -> None:
+    """Raise if the log of an ordinary table looks like that of a system-versioned one.
+
+    The decoder tells history rows by these two columns at the end, the only sign there is in the log.
+    """
+    if [name for name, _ in columns[-2:]] != ["row_start", "row_end"]:
+        return
+    if any(kind not in {"timestamp", "bigint"} for _, kind in columns[-2:]):
+        return
+    kind = session.value(
+        "SELECT TABLE_TYPE FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s",
+        table.schema,
+        table.name,
+    )
+    if kind != "SYSTEM VERSIONED":
+        raise ServerNotReady(
+            f"{table} at {session.address} ends with columns row_start and row_end and is not system-versioned: "
+            "in the log its rows cannot be told from the history of a versioned table",
+            hint="rename one of the two columns, or add a column behind them",
         )
 
 
