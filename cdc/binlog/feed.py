@@ -109,7 +109,7 @@ class Feed(Reader):
         On an error `_at_buffer` is the begin of the event that caused it, and the count stands before it.
         """
         p, lead, kind = 0, 5 if framed else 0, _NO_KIND
-        end, crc32, kinds, keys = len(buf), zlib.crc32, KINDS, self._keys
+        end, crc32, kinds, keys, big = len(buf), zlib.crc32, KINDS, self._keys, self._big
         pos = before = self._progress.at
         last_size, last_body, definition, active, mapped = self._map
         self._need, self._position = 0, None
@@ -120,13 +120,13 @@ class Feed(Reader):
                         head, status, time, kind, size, ends = _packet(buf, p)
                     except struct.error:
                         status, kind = -1, _NO_KIND
-                    if status or head & WHOLE != size + 1 or not _LEAST <= size < _MOST or self._big:
+                    if status or head & WHOLE != size + 1 or not _LEAST <= size < _MOST or big.size:
                         self._progress.at = before = pos
                         self._map = last_size, last_body, definition, active, mapped
                         nxt = self._odd_packet(buf, p)
                         pos = self._progress.at
                         last_size, last_body, definition, active, mapped = self._map
-                        if nxt == p or self._big:
+                        if nxt == p or big.size:
                             p = nxt
                             break
                         p = nxt
@@ -241,7 +241,7 @@ class Feed(Reader):
                 self._need = HEAD + length if have >= HEAD else 0
                 return p
             payload = buf[p + HEAD : p + HEAD + length]
-            if not self._big and length != WHOLE:
+            if not self._big.size and length != WHOLE:
                 self.eof = is_end(payload)
                 return p + HEAD + length
             self._big.add(payload)

@@ -19,16 +19,13 @@ LARGEST = (1 << 30) + (64 << 20)
 
 
 class Joiner:
-    """Puts the packets of a large event together, within bounds."""
+    """Puts the packets of a large event together, within bounds. `size` is 0 while there is none."""
 
     __slots__ = ("_expected", "_parts", "size")
 
     def __init__(self) -> None:
         self._parts: list[bytes] = []
         self._expected = self.size = 0
-
-    def __bool__(self) -> bool:
-        return bool(self._parts)
 
     def add(self, part: bytes) -> None:
         """The next packet's payload. Raises ValueError where these packets can be no event."""
