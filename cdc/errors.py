@@ -254,7 +254,9 @@ class Doubt(SinkError):
 
 
 class Refused(Doubt):
-    """The broker refused a record; the transaction was given up."""
+    """The broker refused a record; the transaction was given up. Tried once more alone, then it ends the source."""
+
+    exit_code = 6
 
 
 class Fenced(SinkError):

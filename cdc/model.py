@@ -178,7 +178,7 @@ class Observer(Protocol):
     """Is told every step by name, with its facts. Must not block and must not raise.
 
     Steps of one source, in order: `standing_by`, `fencing`, `fenced`, `first_start`,
-    `founding`, `founded`, `opening`, `opened`, then `looking_up`, `paused`, `read`, `routed`, `refused`,
+    `founding`, `founded`, `table_added`, `opening`, `opened`, then `looking_up`, `paused`, `read`, `routed`, `refused`,
     `beginning`, `sending`, `sent`, `committed`, `advanced`, in trouble `doubt` and
     `starting_over`, and at the end `stopping` or `caught_up`, `draining`, `released`.
     Crash tests die at each of them.

@@ -31,7 +31,7 @@ import time
 from collections.abc import Awaitable
 from dataclasses import dataclass
 
-from cdc.errors import CdcError, Doubt, RowRefused, SourceError, TopicMissing
+from cdc.errors import CdcError, Doubt, Refused, RowRefused, SourceError, TopicMissing
 from cdc.model import Batch, LogEnd, Observer, Record, Router, Row, Sink, Slice, Source, SourceTransaction, Topics
 from cdc.position import GtidSet, Position
 
@@ -119,6 +119,7 @@ class Pump:
         else:
             position = checkpoint.position
         self.read_position = self.committed = position
+        await self._topics.refresh()
         await self._source.open(position, careful=self._careful)
         self._has_worked = True
         return position
@@ -135,13 +136,13 @@ class Pump:
 
     # -- flow ----------------------------------------------------------------------------
 
-    async def _flow(self, position: Position, target: LogEnd | None) -> None:
+    async def _flow(self, position: Position, target: LogEnd | None) -> None:  # noqa: PLR0912 - one loop, read from top to bottom
         """Read, route and commit, one commit at a time, until stopped or the target is committed."""
         batch = Batch(position)
         reading: asyncio.Task[Slice] | None = None
         committing: asyncio.Task[Position] | None = None
         stopping = asyncio.ensure_future(self._stopping.wait())
-        refused: RowRefused | None = None
+        refused: CdcError | None = None
         last_commit = time.monotonic()
         try:
             while True:
@@ -172,8 +173,10 @@ class Pump:
                     done, reading = reading, None
                     try:
                         await self._take(done.result(), batch)
-                    except RowRefused as error:
-                        refused = error
+                    except (RowRefused, SourceError) as error:
+                        if error.retryable:
+                            raise
+                        refused = error  # what came before it is committed first
         except SourceError:
             # The log failed: what is being committed is given the time it needs.
             if committing is not None and not committing.done():
@@ -189,6 +192,8 @@ class Pump:
         return batch.position != self.committed and (ending or idle >= self._limits.idle_checkpoint)
 
     def _has_room(self, batch: Batch) -> bool:
+        if self._careful and batch.records:
+            return False  # a transaction a batch, so that the broker's refusal is of that one alone
         return len(batch.records) < self._limits.records and batch.size < self._limits.size
 
     async def _commit(self, batch: Batch) -> Position:
@@ -238,7 +243,9 @@ class Pump:
     # -- ends ----------------------------------------------------------------------------
 
     def _starts_over(self, error: CdcError) -> bool:
-        self._careful = isinstance(error, RowRefused) and not self._careful
+        self._careful = isinstance(error, (RowRefused, Refused)) and not self._careful
+        if isinstance(error, Refused) and not self._careful:
+            return False  # it came again, alone in its batch
         if self._until_caught_up and not self._has_worked and not isinstance(error, Doubt):
             return False  # somebody waits for the end: better an answer than hope (a doubt means that Kafka answers)
         return self._careful or error.retryable

@@ -12,7 +12,8 @@ from cdc.position import PreparedTransaction
 
 DAMAGED = (
     "the file or the way to here is damaged, or this is an event we do not know: look at it with the server's own "
-    "mysqlbinlog or mariadb-binlog (-vv, from this position); then `cdc checkpoint set` goes on behind it"
+    "mysqlbinlog or mariadb-binlog (-vv, from this position); to begin anew behind it: delete the checkpoint topic and "
+    "run once with --first-start"
 )
 
 
@@ -32,8 +33,8 @@ class UnknownXaRows(PreparedRowsUnknown):
         begun = f"prepared at {where.file}:{where.position}" if where else "prepared before the log we have read"
         super().__init__(
             f"XA COMMIT {xid} at {place}: its rows are not known: {begun}",
-            hint="read on from the PREPARE: `cdc checkpoint set` to a position before it; if the log no longer has it, "
-            "`cdc tailer heal` finds the rows in the table",
+            hint="its rows are in the table, if nobody deleted them. To begin anew: delete the checkpoint topic and "
+            "run once with --first-start",
         )
         self.xid = xid
         self.where = where
@@ -41,13 +42,14 @@ class UnknownXaRows(PreparedRowsUnknown):
 
 def statement_in_log(text: bytes, schemas: tuple[bytes, ...]) -> StatementInLog:
     """For a text that may have put rows into a table."""
-    shown = " ".join(text[:80].decode("utf-8", "replace").split())
+    # The first word only: what follows may be anybody's data.
+    shown = text[:200].decode("utf-8", "replace").split()[:1]
     inside = ", ".join(schema.decode("utf-8", "replace") for schema in schemas) or "no schema"
     return StatementInLog(
-        f"a statement in text form, which may have put rows into a table: {shown!r} (in {inside})",
+        f"a statement in text form, which may have put rows into a table: {' '.join(shown)} ... (in {inside})",
         hint="some session has binlog_format=STATEMENT or MIXED; set it to ROW. Its rows are not in the log: find "
-        "them in the table, then `cdc checkpoint set` goes on behind it. Schemas where this is harmless can be "
-        "listed as `statements_allowed_in`",
+        "them in the table. Schemas where this is harmless can be listed as `statements_allowed_in`; to begin anew "
+        "behind it: delete the checkpoint topic and run once with --first-start",
     )
 
 

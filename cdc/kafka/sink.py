@@ -207,6 +207,8 @@ class KafkaSink:
             self._last = decode(record.value, names, self._cluster.id)
             self._heartbeat.founded, self._founding, self._first_start = True, False, False
             self._say("fenced", instance=self.instance, position=str(self._last.position), before=self._last.instance)
+            if added := sorted(set(self._tables) - set(self._last.tables)):
+                self._say("table_added", tables=", ".join(added), position=str(self._last.position))
             return self._last
         why = first.why_lost(reading, names)
         if why is not None:

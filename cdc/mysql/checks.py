@@ -72,6 +72,9 @@ class LogStatus:
     never_schemas: tuple[str, ...] = ()
 
 
+_TABLE, _VERSIONED = "BASE TABLE", "SYSTEM VERSIONED"
+
+
 def server_facts(session: Session) -> ServerFacts:
     """Who this server is, without any demand."""
     return facts_of(session.variables(*VARIABLES))
@@ -220,7 +223,6 @@ def check_filters(status: LogStatus, table: TableSpec, where: str) -> None:
 def check_table(session: Session, table: TableSpec) -> None:
     """Raise if the table is not there, may not be read, or lacks a column that is needed."""
     name = f"{quoted(table.schema)}.{quoted(table.name)}"
-    server = f"mysql://{session.address}"
     try:
         session.rows(f"SELECT 1 FROM {name} LIMIT 0")  # noqa: S608 - the name is quoted
     except SourceAccessDenied as error:
@@ -233,21 +235,50 @@ def check_table(session: Session, table: TableSpec) -> None:
             raise
         raise TableMissing(
             f"there is no table {table} at {session.address}",
-            hint=f"make it: cdc outbox ddl --server {server} prints its DDL; or correct `tables` of the source",
+            hint="make it: cdc outbox ddl --server mysql (or mariadb) prints its DDL; or correct `tables`",
         ) from error
+    kind = _check_is_table(session, table)
     columns = session.rows(
         "SELECT COLUMN_NAME AS name, DATA_TYPE AS type FROM information_schema.COLUMNS"
         " WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s ORDER BY ORDINAL_POSITION",
         table.schema,
         table.name,
     )
-    _check_not_like_versioned(session, table, [(str(row["name"]), str(row["type"])) for row in columns])
+    if kind != _VERSIONED:
+        _check_not_like_versioned(session, table, [(str(row["name"]), str(row["type"])) for row in columns])
     missing = sorted(table.needed - {str(row["name"]) for row in columns})
     if missing:
         raise ColumnMissing(
             f"{table} at {session.address} lacks {', '.join(missing)}, which its layout needs",
-            hint=f"compare with: cdc outbox ddl --server {server}; or give the table another `layout` or `columns`",
+            hint="compare with: cdc outbox ddl --server mysql (or mariadb); or set `layout` or `columns`",
         )
+
+
+def _check_is_table(session: Session, table: TableSpec) -> str:
+    """The table's type. Raises TableMissing for what the log never names: a view, or another spelling of the name.
+
+    With lower_case_table_names the server answers to any spelling, while the log has only one.
+    """
+    rows = session.rows(
+        "SELECT TABLE_SCHEMA AS s, TABLE_NAME AS t, TABLE_TYPE AS k FROM information_schema.TABLES"
+        " WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s",
+        table.schema,
+        table.name,
+    )
+    kinds = {(str(row["s"]), str(row["t"])): str(row["k"]) for row in rows}
+    kind = kinds.get((table.schema, table.name))
+    if kind is None:
+        spelled = ", ".join(".".join(name) for name in kinds) or "otherwise"
+        raise TableMissing(
+            f"{table} at {session.address} is spelled {spelled} there, and so it is in the log",
+            hint="correct `tables` of the source: upper and lower case count",
+        )
+    if kind not in (_TABLE, _VERSIONED):
+        raise TableMissing(
+            f"{table} at {session.address} is no table but a {kind.lower()}: the log never names it",
+            hint="name the table behind it in `tables` of the source",
+        )
+    return kind
 
 
 def _check_not_like_versioned(session: Session, table: TableSpec, columns: list[tuple[str, str]]) -> None:
@@ -259,17 +290,11 @@ def _check_not_like_versioned(session: Session, table: TableSpec, columns: list[
         return
     if any(kind not in {"timestamp", "bigint"} for _, kind in columns[-2:]):
         return
-    kind = session.value(
-        "SELECT TABLE_TYPE FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s",
-        table.schema,
-        table.name,
+    raise ServerNotReady(
+        f"{table} at {session.address} ends with columns row_start and row_end and is not system-versioned: "
+        "in the log its rows cannot be told from the history of a versioned table",
+        hint="rename one of the two columns, or add a column behind them",
     )
-    if kind != "SYSTEM VERSIONED":
-        raise ServerNotReady(
-            f"{table} at {session.address} ends with columns row_start and row_end and is not system-versioned: "
-            "in the log its rows cannot be told from the history of a versioned table",
-            hint="rename one of the two columns, or add a column behind them",
-        )
 
 
 def _says_missing(error: SourceError) -> bool:

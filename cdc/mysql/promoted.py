@@ -32,7 +32,10 @@ from cdc.position import GtidList, LastTransaction, Position
 Ask = Callable[[str, str], Met | None]
 """Asks for a transaction: the connect state before it, and its GTID."""
 
-UNCERTAIN = "decide with cdc checkpoint set where to go on at this server; cdc tailer heal finds what was missed"
+UNCERTAIN = (
+    "to begin anew at this server: delete the checkpoint topic and run once with --first-start; "
+    "what was missed is in the table, if nobody deleted it"
+)
 
 
 def place_on(session: Session, facts: ServerFacts, position: Position, ask: Ask) -> Position:
@@ -117,7 +120,7 @@ def _check_has(session: Session, where: str, ours: GtidList, position: Position)
     raise Diverged(
         f"{where} lacks transactions we have published: {', '.join(missing)}",
         hint="wait until the server has caught up (log_slave_updates must be ON there), or point the source at one "
-        "that has them; if they are lost for good: cdc checkpoint set",
+        "that has them; if they are lost for good: delete the checkpoint topic and run once with --first-start",
     )
 
 

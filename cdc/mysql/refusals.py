@@ -12,10 +12,13 @@ from cdc.errors import Diverged, PositionLost, SourceAccessDenied, SourceError, 
 from cdc.mysql.address import ServerAddress
 from cdc.mysql.session import DENIED, LOST
 
-HEAL = "cdc tailer heal finds what was missed in the table; cdc checkpoint set goes on elsewhere"
+HEAL = (
+    "what was missed is in the table, if nobody deleted it; to begin anew: delete the checkpoint topic and run "
+    "once with --first-start"
+)
 HISTORY = (
     "the source's url leads to another server than before, or its log was reset or restored: correct the url, or "
-    "decide with cdc checkpoint set where to go on"
+    "to begin anew: delete the checkpoint topic and run once with --first-start"
 )
 
 CLASH = ("same server_uuid/server_id", "same server_id", "same server_uuid")

@@ -24,7 +24,7 @@ def _servers(servers: list[str]) -> list[str]:
     for server in servers:
         match = _SERVER.fullmatch(server)
         if match is None or not 0 < int(match[1]) < 1 << 16:
-            raise ValueError(f"{server!r} is no server: write host:port, such as kafka:9092")
+            raise ValueError("holds something that is no server: write host:port, such as kafka:9092")
     if not servers:
         raise ValueError("needs at least one server, such as kafka:9092")
     return servers

@@ -77,6 +77,10 @@ _SAID: dict[str, tuple[str, str]] = {
     "fencing": ("debug", "fencing"),
     "fenced": ("info", "this instance is the only writer now"),
     "first_start": ("info", "first start"),
+    "table_added": (
+        "warning",
+        "tables new to this source are read from here on: rows they hold already stay unpublished",
+    ),
     "founded": ("info", "checkpoint founded"),
     "opening": ("debug", "opening the log"),
     "opened": ("info", "reading the log"),

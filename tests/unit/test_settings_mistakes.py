@@ -102,7 +102,7 @@ MISTAKES = [
     Mistake("password that is a number", "user: cdc\n", "user: cdc\n    password: 4711\n", "14:15", "sources.two.password: must be text"),
     Mistake("no secret file", "    password_file: secret", "    password_file: secert", "4:20", "sources.shop.password_file: file secert cannot be read: No such file or directory"),
     Mistake("duration", "drain_timeout: 30s", "drain_timeout: 30", "32:39", "service.drain_timeout: must be a number with a unit: 500ms, 30s"),
-    Mistake("server without a port", "[kafka:9092]", "[kafka]", "18:22", "kafka.bootstrap_servers: 'kafka' is no server: write host:port"),
+    Mistake("server without a port", "[kafka:9092]", "[kafka]", "18:22", "kafka.bootstrap_servers: holds something that is no server: write host:port"),
     Mistake("no servers", "  bootstrap_servers: [kafka:9092]\n", "", "17:1", "kafka.bootstrap_servers: is missing: a list of host:port"),
     Mistake("SASL without a mechanism", "mechanism: PLAIN, ", "", "20:", "kafka.security: lacks mechanism, which protocol SASL_SSL needs"),
     Mistake("password without SASL", "protocol: SASL_SSL", "protocol: SSL", "20:", "kafka.security: has mechanism, username, password, which protocol SSL does not use"),
