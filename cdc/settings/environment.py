@@ -46,7 +46,7 @@ def override(document: Document, environ: Mapping[str, str], root: type[Section]
             continue
         try:
             value = _value(environ[name], annotation_at(root, path))
-        except yaml.YAMLError:
+        except (yaml.YAMLError, RecursionError, ValueError, TypeError):  # ValueError: 2026-99-99 looks like a date
             document.problems.append(Problem(place, path, "is not YAML, as a list or mapping here must be"))
             continue
         _put(data, path, value)

@@ -314,3 +314,10 @@ def test_errors_survive_pickling(loaded):
     with pytest.raises(ConfigError) as caught:
         loaded("a: 1\n")
     assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
+
+
+def test_a_value_of_the_environment_that_looks_like_a_date_and_is_none(tmp_path):
+    path = tmp_path / "cdc.yaml"
+    path.write_text(TEMPLATE)
+    with pytest.raises(ConfigError, match="CDC_KAFKA__SECURITY"):
+        load(path, {"CDC_KAFKA__SECURITY": "2026-99-99"})
