@@ -244,8 +244,11 @@ class Topics(Protocol):
 class Router(Protocol):
     """Rows to records."""
 
-    def route(self, row: Row) -> Record | None:
-        """The row's record; None where a rule says it is passed over. Raises RowRefused."""
+    def route(self, row: Row, mark: str | None = None) -> Record | None:
+        """The row's record; None where a rule says it is passed over. Raises RowRefused.
+
+        `mark` is a header that says how the row came, where it did not come from the log: snapshot, replay.
+        """
 
     def on_error(self, row: Row) -> str:
         """The policy of the row's route: stop or skip."""

@@ -28,6 +28,7 @@ from cdc.model import Header, Record, Row, TableSchema, Topics, Value
 from cdc.routing import globs
 from cdc.routing.keys import KeyOf, KeyRule
 from cdc.routing.layouts import REQUIRED_ROLES, Layout
+from cdc.routing.marks import marked
 from cdc.routing.names import TopicNames, shorten
 from cdc.routing.partitioner import Partitioner
 from cdc.routing.templates import Template
@@ -145,7 +146,7 @@ class RuleRouter:
         self._partition = Partitioner().partition
         self._judged: set[str] = set()
 
-    def route(self, row: Row) -> Record | None:
+    def route(self, row: Row, mark: str | None = None) -> Record | None:
         """The row's record; None where `unrouted: skip` passes it over. Raises RowRefused."""
         table, values = row
         try:
@@ -165,6 +166,8 @@ class RuleRouter:
                     hint="Create the topic, or route these rows to one that exists; then start again.",
                 )
             value, headers = way.encode(values)
+            if mark is not None:
+                headers = marked(headers, mark)
             key = None if way.key is None else way.key(values)
             partition = None if key is None else self._partition(key, partitions)
             return Record(topic, partition, key, value, headers, None)
