@@ -96,6 +96,12 @@ class Row(NamedTuple):
         return dict(zip(self.table.index, self.values, strict=True))
 
 
+class DeletedRow(Row):
+    """A row as it was when a committed DELETE took it away; only for a reader that asks for it."""
+
+    __slots__ = ()
+
+
 @dataclass(slots=True)
 class SourceTransaction:
     """One commit of the database that holds rows of ours.

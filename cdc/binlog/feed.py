@@ -33,7 +33,6 @@ from cdc.binlog.events import (
     BEGIN,
     COMMIT,
     CRC_RESIDUE,
-    KINDS,
     MAP,
     OTHER,
     PASS,
@@ -70,8 +69,12 @@ class Feed(Reader):
         *,
         framed: bool = True,
         statements_allowed_in: Collection[str] = (),
+        deletes: bool = False,
     ) -> None:
-        super().__init__(flavour, tables, start, framed=framed, statements_allowed_in=statements_allowed_in)
+        """With `deletes` rows that a DELETE took away come as `DeletedRow`, in their place among the others."""
+        super().__init__(
+            flavour, tables, start, framed=framed, statements_allowed_in=statements_allowed_in, deletes=deletes
+        )
 
     @property
     def failure(self) -> Exception | None:
@@ -109,7 +112,7 @@ class Feed(Reader):
         On an error `_at_buffer` is the begin of the event that caused it, and the count stands before it.
         """
         p, lead, kind = 0, 5 if framed else 0, _NO_KIND
-        end, crc32, kinds, keys, big = len(buf), zlib.crc32, KINDS, self._keys, self._big
+        end, crc32, kinds, keys, big = len(buf), zlib.crc32, self._kinds, self._keys, self._big
         pos = before = self._progress.at
         last_size, last_body, definition, active, mapped = self._map
         self._need, self._position = 0, None

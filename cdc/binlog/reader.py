@@ -23,13 +23,14 @@ from cdc.binlog.refusals import ServerSaid, UnknownXaRows, statement_in_log
 from cdc.binlog.statements import Verb, meaning
 from cdc.binlog.transaction import key_of, parse_xid
 from cdc.errors import CdcError, DecodeError
-from cdc.model import Row, TableSpec
+from cdc.model import DeletedRow, Row, TableSpec
 from cdc.position import Flavour, GtidList, GtidSet, Position, PreparedTransaction
 
 _head = struct.Struct("<IBIIIH").unpack_from
 _FILE_NAME = re.compile(r"[^\x00-\x1f]{1,500}\.\d+")
 _DEFINITIONS = 256
 _FAR = 1 << 31
+_WITH_EXTRA_DATA = (events.WRITE_ROWS, events.WRITE_ROWS_COMPRESSED, events.DELETE_ROWS, events.DELETE_ROWS_COMPRESSED)
 _NO_MAP = (0, b"", None, False, False)
 
 
@@ -44,6 +45,7 @@ class Reader(Groups, ABC):
         *,
         framed: bool,
         statements_allowed_in: Collection[str],
+        deletes: bool = False,
     ) -> None:
         # On a MySQL socket a set that the start does not know means a server without GTIDs.
         super().__init__(start, learn_gtids=flavour == "mariadb" or not framed)
@@ -52,6 +54,7 @@ class Reader(Groups, ABC):
         self.history_rows = 0
         """Rows of system-versioned tables that an UPDATE wrote: no INSERTs."""
         self._framed = framed
+        self._kinds = events.KINDS_WITH_DELETES if deletes else events.KINDS
         self._specs = {table_map.key_of(spec.schema, spec.name): spec for spec in tables}
         self._keys = tuple(self._specs)
         self._allowed = frozenset(name.encode() for name in statements_allowed_in)
@@ -141,7 +144,7 @@ class Reader(Groups, ABC):
         """All rows of a WRITE_ROWS event of ours, whatever its form."""
         self._tx.size += stop - e
         q = e + HEADER + 8
-        if kind in (events.WRITE_ROWS, events.WRITE_ROWS_COMPRESSED):
+        if kind in _WITH_EXTRA_DATA:
             q += buf[q] | buf[q + 1] << 8  # extra data, with its own length
         width, q = (buf[q], q + 1) if buf[q] < 251 else events.lenenc(buf, q)  # noqa: PLR2004
         if width != definition.width:
@@ -165,6 +168,17 @@ class Reader(Groups, ABC):
         if q != stop:
             raise ValueError("a row that ends behind its event")
         self.history_rows += history
+
+    def _deleted(self, raw: bytes, kind: int, crc: int) -> None:
+        """The rows of a DELETE_ROWS event, which are written like those of a WRITE_ROWS event."""
+        rows = self._tx.rows
+        before = len(rows)
+        _, last_body, definition, active, _ = self._map
+        if active and definition is not None and last_body.startswith(raw[HEADER : HEADER + 6]):
+            self._rows(raw, 0, len(raw) - crc, kind, definition)
+        else:
+            self._rows_of_others(raw, 0, len(raw) - crc, kind)
+        rows[before:] = [DeletedRow(row.table, row.values) for row in rows[before:]]
 
     def _rows_of_others(self, buf: bytes, e: int, stop: int, kind: int) -> None:
         """Rows that are not of the last TABLE_MAP: of another wanted table, or of one nobody wants."""
@@ -195,7 +209,10 @@ class Reader(Groups, ABC):
             else:
                 if ends and self._outer is None and ends != progress.at & 0xFFFFFFFF:
                     progress.at = self._resync(progress.at, ends)
-                self._group_event(kind, body, time, flags)
+                if kind in events.DELETES:
+                    self._deleted(raw, kind, crc)
+                else:
+                    self._group_event(kind, body, time, flags)
 
     def _group_event(self, kind: int, body: bytes, time: int, flags: int) -> None:
         """An event that belongs to a group, or one that nobody knows."""
