@@ -25,6 +25,7 @@ help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo '  make up SERVERS="mysql mariadb"   chooses the databases'
+	@echo '  make up CONNECT=1                 adds Kafka Connect with Debezium'
 	@echo '  make test ARGS="-k word -x"       hands options to pytest'
 	@echo '  make crash KILLS=100              kills that often'
 	@echo '  PYTHON=python3.12 make setup      chooses the Python (3.11 or newer)'

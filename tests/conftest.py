@@ -8,6 +8,7 @@ from typing import Any
 import hypothesis
 import pytest
 
+from tests.connect_workers import Connect, own_connect, shared_connect
 from tests.servers import Database, Kafka, NotUpError, own_server, shared_database, shared_kafka
 
 # Every run at a desk looks at other examples; CI looks at the same ones each time, so that a landing
@@ -46,6 +47,31 @@ def server(request: pytest.FixtureRequest) -> Database:
 def kafka() -> Kafka:
     """The stack's Kafka."""
     return _or_fail(shared_kafka)
+
+
+@pytest.fixture(scope="session")
+def connect(kafka: Kafka) -> Iterator[Connect]:
+    """Kafka Connect with Debezium: the stack's where it runs, else one for this run. Not to be killed."""
+    with ExitStack() as ends:
+        try:
+            found = shared_connect(kafka)
+        except NotUpError:
+            found = own_connect(kafka)
+            ends.callback(found.remove)
+        yield found
+
+
+@pytest.fixture
+def start_connect(kafka: Kafka) -> Iterator[Callable[..., Connect]]:
+    """Start a Connect cluster for this test alone, to be hurt: ``start_connect(workers=2)``."""
+    with ExitStack() as clusters:
+
+        def start(**settings: Any) -> Connect:
+            cluster = own_connect(kafka, **settings)
+            clusters.callback(cluster.remove)
+            return cluster
+
+        yield start
 
 
 @pytest.fixture

@@ -1,7 +1,8 @@
 """The command line: ``python3 infra/stack up|down|status|reset``.
 
 ``up`` starts Kafka and the databases of the environment's ``SERVERS`` (default: all), or exactly those
-of ``--only``. Exit codes: 0 well, 1 an error that was printed, 2 wrong use, 130 Ctrl-C.
+of ``--only``; Kafka Connect only when asked (``CONNECT=1`` or ``--connect``).
+Exit codes: 0 well, 1 an error that was printed, 2 wrong use, 130 Ctrl-C.
 """
 
 import argparse
@@ -25,8 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         match given.command:
             case "up":
-                _refuse_connect(asked=given.connect)
-                stack.up(_wanted(given.only))
+                stack.up(_wanted(given.only, connect=given.connect))
             case "down":
                 stack.down()
             case "reset":
@@ -57,12 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _refuse_connect(*, asked: bool) -> None:
-    if asked or os.environ.get("CONNECT", "") not in ("", "0"):
-        raise StackError("Kafka Connect is not part of the stack yet", "leave CONNECT=1 away")
-
-
-def _wanted(only: str | None) -> list[str]:
+def _wanted(only: str | None, *, connect: bool) -> list[str]:
     if only is not None:
         names = only.replace(",", " ").split()
     else:
@@ -70,4 +65,8 @@ def _wanted(only: str | None) -> list[str]:
     unknown = [name for name in names if name not in SHARED]
     if unknown or not names:
         raise StackError(f"no server is called {' or '.join(unknown) or '(nothing)'}", f"there are {', '.join(SHARED)}")
+    if connect or os.environ.get("CONNECT", "") not in ("", "0"):
+        names.append("connect")
+    if "connect" in names:
+        names.append("kafka")
     return list(dict.fromkeys(names))

@@ -4,7 +4,7 @@ An instance is known by its folder (``home``). In it ``instance.json`` remembers
 another process, or the next ``up``, finds the same server. Starting is a repair: what runs and answers
 is left alone, what died is started on the same data and ports, whatever the dead one left lying about.
 
-``Kind`` is what a sort of server must be able to do; see ``databases`` and ``kafka``.
+``Kind`` is what a sort of server must be able to do; see ``databases``, ``kafka`` and ``connect``.
 """
 
 import json
@@ -17,13 +17,14 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from infra.stack import processes
+from infra.stack.connect import CONNECT
 from infra.stack.databases import MARIADB, MARIADB_118, MYSQL
 from infra.stack.kafka import KAFKA
 from infra.stack.places import Places, await_free, choose_ports, socket_path, write_whole
 from infra.stack.progress import Board
 from infra.stack.tools import StackError, tail
 
-START_DEADLINE = 90.0
+START_DEADLINE = 240.0
 STOP_PATIENCE = 30.0
 
 
@@ -59,14 +60,15 @@ class Kind(Protocol):
         """Return how clients reach it."""
 
 
-KINDS: dict[str, Kind] = {"mariadb": MARIADB, "mariadb118": MARIADB_118, "mysql": MYSQL, "kafka": KAFKA}
+KINDS: dict[str, Kind] = {kind.kind: kind for kind in (MARIADB, MARIADB_118, MYSQL, KAFKA, CONNECT)}
 
 
 class Instance:
     """A server of some kind in a folder of its own.
 
     ``options`` are added to the server's own at every start (the last one wins), ``initial`` are those
-    with which the data folder is made. Databases take command line options, Kafka ``name=value``.
+    with which the data folder is made. Databases take command line options, Kafka and Connect
+    ``name=value``.
     """
 
     def __init__(

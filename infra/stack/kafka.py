@@ -35,7 +35,7 @@ _API_VERSIONS = 18
 _METADATA = 3
 _CLIENT = b"cdc-stack"
 
-_LOGGING = """\
+LOGGING = """\
 appender.out.type = Console
 appender.out.name = out
 appender.out.layout.type = PatternLayout
@@ -84,7 +84,7 @@ class Kafka:
         properties = home / "format.properties"
         _write_properties(properties, fresh, ports, initial)
         command = [
-            *_java("-Xmx256m", "-XX:TieredStopAtLevel=1"),
+            *java("-Xmx256m", "-XX:TieredStopAtLevel=1"),
             *("-cp", self.jars(cache).classpath, "kafka.tools.StorageTool"),
             *("format", "--cluster-id", _cluster_id(), "--config", str(properties)),
         ]
@@ -106,9 +106,9 @@ class Kafka:
         for_jvm = [option for option in options if option.startswith("-")]
         _write_properties(properties, home / "data", ports, [option for option in options if option not in for_jvm])
         logging = home / "log4j2.properties"
-        logging.write_text(_LOGGING)
+        logging.write_text(LOGGING)
         command = [
-            *_java("-Xms256m", "-Xmx1g", "-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20", *for_jvm),
+            *java("-Xms256m", "-Xmx1g", "-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20", *for_jvm),
             f"-XX:ErrorFile={home / 'crash.log'}",
             f"-Dlog4j2.configurationFile={logging}",
             *("-cp", self.jars(cache).classpath, *self.marks(home)),
@@ -136,7 +136,8 @@ def java_version() -> str:
     return found[1]
 
 
-def _java(*options: str) -> list[str]:
+def java(*options: str) -> list[str]:
+    """Return the beginning of a command line of Java."""
     return [require("java"), *options, "-Djava.awt.headless=true"]
 
 

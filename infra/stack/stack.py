@@ -3,6 +3,8 @@
 One lock per stack folder makes two ``up`` at once safe: the second waits and finds all running.
 Servers are fetched and started at the same time, each in a thread; what fails does not stop the
 others, and all failures are told at the end. ``.stack/env`` names the servers that answer now.
+
+Kafka Connect lives on Kafka: it is started after it and stopped before it.
 """
 
 import shutil
@@ -18,10 +20,15 @@ from infra.stack.places import Places, locked, write_whole
 from infra.stack.progress import Board
 from infra.stack.tools import StackError
 
-SHARED = {"mariadb": "CDC_TEST_MARIADB", "mysql": "CDC_TEST_MYSQL", "kafka": "CDC_TEST_KAFKA"}
+SHARED = {
+    "mariadb": "CDC_TEST_MARIADB",
+    "mysql": "CDC_TEST_MYSQL",
+    "kafka": "CDC_TEST_KAFKA",
+    "connect": "CDC_TEST_CONNECT",
+}
 """The servers ``up`` can start, and the variable of ``.stack/env`` that says where each is."""
 
-PRODUCT = {"mariadb": "MariaDB", "mysql": "MySQL", "kafka": "Kafka"}
+PRODUCT = {"mariadb": "MariaDB", "mysql": "MySQL", "kafka": "Kafka", "connect": "Kafka Connect"}
 
 
 class Stack:
@@ -39,9 +46,13 @@ class Stack:
         )
 
     def up(self, names: Sequence[str]) -> None:
-        """Start what of these does not run, and write ``env``."""
+        """Start what of these does not run, and write ``env``; with Connect goes Kafka."""
         with self._lock():
-            failures = self._each([self.instance(name) for name in names], self._start)
+            failures = self._each([self.instance(name) for name in names if name != "connect"], self._start)
+            if "connect" in names and not failures:
+                connect = self.instance("connect")
+                connect.options.append(f"bootstrap.servers={self.instance('kafka').address}")
+                failures = self._each([connect], self._start)
             self._write_env()
         if failures:
             raise failures[0] if len(failures) == 1 else _all_of(failures)
@@ -90,7 +101,7 @@ class Stack:
         began = time.monotonic()
         started = instance.start()
         how = f"started in {time.monotonic() - began:.1f} s" if started else "was running"
-        java = f", Java {java_version()}" if instance.kind == "kafka" else ""
+        java = f", Java {java_version()}" if instance.kind in ("kafka", "connect") else ""
         self._board.say(f"{self._met(instance)} on {instance.address} ({how}{java})")
 
     @staticmethod
@@ -100,7 +111,9 @@ class Stack:
     def _stop_all(self) -> None:
         shared = [self.instance(home.name) for home in self._homes() if home.name in SHARED]
         extra = [Instance.at(memory.parent) for memory in self._places.extra.glob("*/instance.json")]
-        failures = self._each([*shared, *(instance for instance in extra if instance)], self._stop)
+        running = [*shared, *(instance for instance in extra if instance)]
+        failures = self._each([instance for instance in running if instance.kind == "connect"], self._stop)
+        failures += self._each([instance for instance in running if instance.kind != "connect"], self._stop)
         if failures:
             raise _all_of(failures)
         self._write_env()

@@ -187,6 +187,7 @@ def test_a_frozen_server_is_ended_too(start_server):
     [
         ("kafka", [], "java"),
         ("kafka", ["java"], "mvn"),
+        ("connect", [], "java"),
         ("mariadb", [], "apt-get"),
         ("mysql", ["apt-get", "apt-config", "dpkg"], "dpkg-deb"),
     ],
@@ -245,9 +246,7 @@ def test_one_failure_does_not_stop_the_other_servers(tmp_path):
         stack("reset", CDC_STACK_DIR=home)
 
 
-def test_connect_and_unknown_servers_are_refused_in_a_sentence(tmp_path):
-    code, printed = stack("up", CDC_STACK_DIR=tmp_path, CONNECT=1)
-    assert (code, "Kafka Connect is not part of the stack yet" in printed) == (1, True)
+def test_unknown_servers_are_refused_in_a_sentence(tmp_path):
     code, printed = stack("up", CDC_STACK_DIR=tmp_path, SERVERS="postgres")
     assert (code, "no server is called postgres" in printed) == (1, True)
     assert not list(tmp_path.iterdir())
