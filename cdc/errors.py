@@ -31,15 +31,20 @@
     │   ├── TopicNotAllowed         a topic of our own, an internal one, or not in topics.allow
     │   ├── TopicInvalid            a name Kafka refuses
     │   ├── TopicMissing            a topic that does not exist
+    │   ├── TopicDenied             a topic that Kafka does not let us write to
     │   ├── KeyMissing              the key rule finds nothing in the row
     │   ├── ValueInvalid            a value of the row that its record cannot carry
-    │   └── RecordTooLarge          larger than the topic takes
+    │   ├── RecordTooLarge          larger than the topic takes
+    │   └── RecordRefused           the broker takes all around it, but not this record
     └── SinkError                   the Kafka side
         ├── KafkaUnavailable        no broker answers                                  (retryable)
         ├── KafkaAccessDenied       authentication or authorisation refused
         ├── Doubt                   a transaction that may or may not have happened;
         │   │                       fence again and read the checkpoint                (retryable)
-        │   └── Refused             the broker refused a record
+        │   └── Refused             the broker refused a record; which one is found out next
+        ├── Unfit                   records of a batch that the sink knows Kafka would refuse; nothing was sent
+        ├── DeadLetterRefused       a dead letter that cannot be kept                  (exit 6)
+        ├── PartitionsChanged       a topic has other partitions, and that shall stop  (exit 6)
         ├── Fenced                  a newer instance of this source works              (exit 5)
         ├── CheckpointLost          the checkpoint is gone: never guess                (exit 6)
         ├── CheckpointUnreadable    a checkpoint we cannot understand                  (exit 6)
@@ -54,6 +59,7 @@ with `raise ... from`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 
@@ -215,6 +221,12 @@ class TopicMissing(RowRefused):
     reason = "topic_missing"
 
 
+class TopicDenied(RowRefused):
+    """A topic that Kafka does not let us write to."""
+
+    reason = "topic_denied"
+
+
 class KeyMissing(RowRefused):
     """The key rule finds nothing usable in the row."""
 
@@ -231,6 +243,12 @@ class RecordTooLarge(RowRefused):
     """Larger than the topic or a request takes."""
 
     reason = "record_too_large"
+
+
+class RecordRefused(RowRefused):
+    """The broker does not take this record, alone among others that it takes."""
+
+    reason = "record_refused"
 
 
 class SinkError(CdcError):
@@ -254,7 +272,34 @@ class Doubt(SinkError):
 
 
 class Refused(Doubt):
-    """The broker refused a record; the transaction was given up. Tried once more alone, then it ends the source."""
+    """The broker refused a batch of records; the transaction was given up.
+
+    `suspects` are their indexes in the batch, of each partition those that were refused first.
+    """
+
+    exit_code = 6
+
+    def __init__(self, message: str, *, hint: str | None = None, suspects: tuple[int, ...] = ()) -> None:
+        super().__init__(message, hint=hint)
+        self.suspects = suspects
+
+
+class Unfit(SinkError):
+    """Records of a batch that Kafka would refuse, by their index; nothing was sent, and nothing is in doubt."""
+
+    def __init__(self, message: str, *, refusals: Mapping[int, RowRefused]) -> None:
+        super().__init__(message, hint="on_error of the rows' routes decides")
+        self.refusals = refusals
+
+
+class DeadLetterRefused(SinkError):
+    """A dead letter that cannot be kept: its topic is missing, takes too little, or is not as it must be."""
+
+    exit_code = 6
+
+
+class PartitionsChanged(SinkError):
+    """A topic has another number of partitions than before, and `kafka.on_partition_change` is stop."""
 
     exit_code = 6
 

@@ -22,10 +22,14 @@ A row holds only the columns somebody asked for (`TableSpec.wanted`).
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
+from cdc.errors import Refused, RowRefused
 from cdc.position import Position
 
 Value: TypeAlias = int | float | str | bytes | None
@@ -142,15 +146,89 @@ class Record(NamedTuple):
     timestamp: int | None
 
 
+class Origin(NamedTuple):
+    """Where a record comes from. `number` is the row's among its transaction's rows, from 1."""
+
+    row: Row
+    transaction: SourceTransaction
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Original:
+    """What a row says of itself, as far as it can be told. `payload` is the name of that column."""
+
+    event_id: str
+    event_name: str | None
+    topic: str | None
+    key: bytes | None
+    headers: tuple[Header, ...]
+    payload: str
+
+
+class Part(NamedTuple):
+    """What one slice gave a batch: the records from `first` on.
+
+    `rows[i]` is the number of the row, counted through all transactions from 0, that the part's record
+    `i` was made of, -1 for a dead letter. None: record `i` was made of row `i`.
+    """
+
+    first: int
+    transactions: Sequence[SourceTransaction]
+    rows: Sequence[int] | None
+
+
 @dataclass(slots=True)
 class Batch:
-    """What one Kafka transaction shall hold: whole source transactions' records, and the position behind them."""
+    """What one Kafka transaction shall hold: whole source transactions' records, and the position behind them.
+
+    `skipped` and `parked` count rows that became no record, by reason; `letters` is how many of the
+    records are dead letters.
+    """
 
     position: Position
     records: list[Record] = field(default_factory=list)
     transactions: int = 0
     size: int = 0
     commit_time: int = 0
+    parts: list[Part] = field(default_factory=list)
+    skipped: Counter[str] = field(default_factory=Counter)
+    parked: Counter[str] = field(default_factory=Counter)
+    letters: int = 0
+
+    def origin(self, index: int) -> Origin | None:
+        """The row that record `index` was made of; None for a dead letter."""
+        part = self.parts[bisect_right(self.parts, index, key=_first) - 1]
+        at = index - part.first if part.rows is None else part.rows[index - part.first]
+        if at < 0:
+            return None
+        for transaction in part.transactions:
+            if at < len(transaction.rows):
+                return Origin(transaction.rows[at], transaction, at + 1)
+            at -= len(transaction.rows)
+        raise IndexError(index)
+
+    def replace(self, changes: Mapping[int, Sequence[Record]]) -> None:
+        """Put dead letters, or nothing, in the place of records."""
+        records: list[Record] = []
+        parts: list[Part] = []
+        for number, part in enumerate(self.parts):
+            first = len(records)
+            end = self.parts[number + 1].first if number + 1 < len(self.parts) else len(self.records)
+            rows: list[int] = []
+            for index in range(part.first, end):
+                if index in changes:
+                    records += changes[index]
+                    rows += [-1] * len(changes[index])
+                else:
+                    records.append(self.records[index])
+                    rows.append(index - part.first if part.rows is None else part.rows[index - part.first])
+            parts.append(Part(first, part.transactions, rows))
+        self.letters += sum(map(len, changes.values()))
+        self.records, self.parts = records, parts
+
+
+_first = attrgetter("first")
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,7 +309,17 @@ class Sink(Protocol):
         """First start: commit the genesis record and the first checkpoint together."""
 
     async def commit(self, batch: Batch) -> None:
-        """All records of the batch and its position, or nothing. Raises Doubt: then only fence() may follow."""
+        """All records of the batch and its position, or nothing.
+
+        Raises Unfit, before anything was sent, for records that Kafka would refuse: without them the batch may
+        come again. Raises Doubt: then only fence() may follow, or after Refused, examine().
+        """
+
+    async def examine(self, batch: Batch, refused: Refused) -> Mapping[int, RowRefused]:
+        """After Refused: which of the batch's records does the broker not take? Then only fence() may follow.
+
+        Finds at least the first one of a partition, and nothing where the refusal does not come again.
+        """
 
     async def close(self, *, release: Position | None = None) -> None:
         """Let go. With `release`: commit a last checkpoint that says we left on purpose."""
@@ -257,7 +345,20 @@ class Router(Protocol):
         """
 
     def on_error(self, row: Row) -> str:
-        """The policy of the row's route: stop or skip."""
+        """The policy of the row's route: stop, skip or dead_letter."""
+
+    def original(self, row: Row) -> Original:
+        """What the row says of itself. Never raises."""
+
+
+class Parking(Protocol):
+    """The place of dead letters."""
+
+    async def open(self) -> None:
+        """Make sure that letters can be kept, where a policy asks for it. Raises SinkError."""
+
+    async def park(self, origin: Origin, original: Original, error: RowRefused, record: Record | None) -> list[Record]:
+        """The records that keep this row. Raises SinkError."""
 
 
 Rows: TypeAlias = Sequence[Row]

@@ -4,6 +4,11 @@ The rule of DESIGN 4.4: whatever a row or a template says, no record of a row go
 topic of ours (`<prefix>.*`) or an internal one (`__*`). "In any spelling": case is
 ignored, and `_` counts as `.` in the names of the topics we make, because Kafka itself
 takes `a.b` and `a_b` for a collision. The check comes last, on the finished name.
+
+Several prefixes may share a cluster. What has the name of another one's checkpoint or dead-letter
+topic (`x.checkpoint.y`, `x.dead-letters`) is refused as well: a record in it, in an open transaction, would
+hide that source's checkpoint. One that is not that has to be named in `topics.allow`, letter by
+letter: a glob that happens to match does not count.
 """
 
 from __future__ import annotations
@@ -17,6 +22,7 @@ from cdc.routing import globs
 MAX_TOPIC = 249
 _LEGAL = re.compile(r"[a-zA-Z0-9._-]{1,249}")
 _OWN = ("checkpoint", "dead-letters")
+_ANOTHERS = re.compile(r"[a-z][a-z0-9_-]{0,30}\.(?:checkpoint\.[a-z][a-z0-9_-]{0,40}|dead-letters)")
 
 
 def shorten(text: str, limit: int = 80) -> str:
@@ -60,6 +66,11 @@ class TopicNames:
             return TopicInvalid(
                 f"topic {shorten(topic)} is not a name Kafka takes: 1 to {MAX_TOPIC} letters, digits, '.', '_' or '-'",
                 hint="Correct the row's writer, or give these rows a topic with a route.",
+            )
+        if _ANOTHERS.fullmatch(topic) and topic not in self._allow:
+            return TopicNotAllowed(
+                f"topic {shorten(topic)} has the name of another cdc's own topic (another kafka.prefix)",
+                hint="Send such rows elsewhere; if it is an ordinary topic, write its whole name into topics.allow.",
             )
         if self._allow and not any(globs.matches(glob, topic) for glob in self._allow):
             return TopicNotAllowed(

@@ -21,19 +21,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any, Literal, Protocol
-from uuid import UUID
 
 from cdc.errors import ColumnMissing, RowRefused, TopicInvalid, TopicMissing, Unrouted, ValueInvalid
-from cdc.model import Header, Record, Row, TableSchema, Topics, Value
+from cdc.model import Header, Original, Record, Row, TableSchema, Topics, Value
 from cdc.routing import globs
 from cdc.routing.keys import KeyOf, KeyRule
-from cdc.routing.layouts import REQUIRED_ROLES, Layout
+from cdc.routing.layouts import NATIVE, REQUIRED_ROLES, Layout
 from cdc.routing.marks import marked
 from cdc.routing.names import TopicNames, shorten
+from cdc.routing.originals import identity, original
 from cdc.routing.partitioner import Partitioner
 from cdc.routing.templates import Template
 
-Policy = Literal["stop", "skip"]
+Policy = Literal["stop", "skip", "dead_letter"]
 Encode = Callable[[tuple[Value, ...]], tuple[bytes | None, list[Header]]]
 _MAX_WAYS = 8192
 _MAX_PLANS = 256
@@ -134,7 +134,7 @@ class RuleRouter:
         topics: Topics,
         names: TopicNames,
         *,
-        unrouted: Literal["pass", "stop", "skip"] = "pass",
+        unrouted: Literal["pass", "stop", "skip", "dead_letter"] = "pass",
         on_error: Policy = "stop",
         dropped_headers: Counter[str] | None = None,
     ) -> None:
@@ -177,7 +177,7 @@ class RuleRouter:
             raise self._of_row(ValueInvalid("a text of the row cannot be written as UTF-8"), row) from error
 
     def on_error(self, row: Row) -> Policy:
-        """The policy for this row's refusal; `unrouted: stop` stops whatever `on_error` says."""
+        """The policy for this row's refusal; `unrouted: stop` and `dead_letter` hold whatever `on_error` says."""
         try:
             plan = self._plan(row.table)
             rule = plan.rule(*plan.names(row.values))
@@ -185,7 +185,15 @@ class RuleRouter:
             return self._on_error
         if rule is not None:
             return rule.on_error
-        return "stop" if self._unrouted == "stop" else self._on_error
+        return self._unrouted if self._unrouted in {"stop", "dead_letter"} else self._on_error
+
+    def original(self, row: Row) -> Original:
+        """What the row says of itself. Never raises."""
+        try:
+            layout = self._outbox(row.table).layout
+        except RowRefused:
+            layout = NATIVE
+        return original(row, layout)
 
     def _plan(self, table: TableSchema) -> _Plan:
         plan = self._plans.get(table)
@@ -211,7 +219,7 @@ class RuleRouter:
         way = None
         if rule is not None:
             way = self._make(plan, rule, topic)
-        elif self._unrouted == "stop":
+        elif self._unrouted in {"stop", "dead_letter"}:
             raise Unrouted(
                 f"no route matches event name {shorten(event_name or '')} and topic {shorten(topic or '')}",
                 hint="Add a route for it, or let such rows pass with `unrouted: pass`.",
@@ -247,9 +255,9 @@ class RuleRouter:
         what = str(row.table)
         plan = self._plans.get(row.table)
         if plan is not None:
-            identity = _identity(row.values[plan.index[plan.layout.columns["id"]]])
+            event_id = identity(row.values[plan.index[plan.layout.columns["id"]]])
             name = row.values[plan.name]
-            what += f", event {identity} ({shorten(str(name))})"
+            what += f", event {event_id} ({shorten(str(name))})"
         return type(error)(f"{what}: {error.message}", hint=error.hint)
 
 
@@ -306,10 +314,3 @@ def _allowing_none(key: KeyOf) -> KeyOf:
             return None
 
     return allowed
-
-
-def _identity(value: Value) -> str:
-    """An event's id for messages."""
-    if isinstance(value, bytes):
-        return str(UUID(bytes=value)) if len(value) == 16 else value.hex()  # noqa: PLR2004 - a UUID
-    return str(value)

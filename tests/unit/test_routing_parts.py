@@ -226,6 +226,20 @@ class TestNames:
         with pytest.raises(TopicNotAllowed, match="reserved"):
             TopicNames("cdc", ["*"]).check("cdc.x")
 
+    @pytest.mark.parametrize("topic", ["staging.checkpoint.shop", "a-b_c.checkpoint.x", "staging.dead-letters"])
+    def test_another_prefixs_own_topics_must_be_named_letter_by_letter(self, topic):
+        for allow in ([], ["*"], ["*.checkpoint.*", "*.dead-letters"]):
+            with pytest.raises(TopicNotAllowed, match="another cdc") as caught:
+                TopicNames("cdc", allow).check(topic)
+            assert "topics.allow" in caught.value.hint
+        TopicNames("cdc", ["*", topic]).check(topic)
+
+    @pytest.mark.parametrize(
+        "topic", ["a.checkpoint", "a.checkpoint.b.c", "a.b.checkpoint.c", "dead-letters", "A.checkpoint.b"]
+    )
+    def test_what_only_resembles_them_is_good(self, topic):
+        self.NAMES.check(topic)
+
 
 class TestLayouts:
     def test_every_layout_has_what_is_needed(self):
