@@ -14,7 +14,7 @@ What one must know to change it:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from aiokafka import errors as kafka_errors
@@ -29,7 +29,7 @@ from aiokafka.structs import TopicPartition
 from cdc.kafka.client import RETRY_BACKOFF_MS, KafkaAddress, close_client, make_client
 
 TRANSACTIONAL_ID_NOT_FOUND = 105
-_TOPIC = 2  # the kind of resource in DescribeConfigs
+_TOPIC, _BROKER = 2, 4  # kinds of resources in DescribeConfigs
 _EARLIEST, _LATEST = -2, -1
 _T = TypeVar("_T")
 
@@ -104,11 +104,17 @@ class Cluster:
         self.address = address
         self._timeout = timeout
         self._client: AIOKafkaClient | None = None
+        self._doubtful = False
+        self._connecting = asyncio.Lock()
         self.id = ""
 
     async def connect(self) -> None:
         """Connect, unless that is done."""
-        if self._client is None:
+        async with self._connecting:  # several may ask at once, and one connection is kept
+            if self._doubtful:
+                await self.close()
+            if self._client is not None:
+                return
             client = make_client(self.address, self._timeout)
             try:
                 async with asyncio.timeout(self._timeout):
@@ -120,7 +126,7 @@ class Cluster:
 
     async def close(self) -> None:
         """Let go; connect() may follow."""
-        client, self._client = self._client, None
+        client, self._client, self._doubtful = self._client, None, False
         if client is not None:
             await close_client(client)
 
@@ -137,7 +143,22 @@ class Cluster:
         answer = await self._ask(DescribeConfigsRequest([(_TOPIC, topic, None)]))
         [(error, message, _, _, entries)] = answer.resources
         _check(error, f"settings of topic {topic}: {message}")
-        return {name: value or "" for name, value, *_ in entries}
+        return _entries(entries)
+
+    async def settings_of(self, topics: Iterable[str]) -> dict[str, dict[str, str]]:
+        """The settings of several topics; those that do not exist, or that we may not ask for, are left out."""
+        answer = await self._ask(DescribeConfigsRequest([(_TOPIC, topic, None) for topic in topics]))
+        return {topic: _entries(entries) for error, _, _, topic, entries in answer.resources if not error}
+
+    async def broker_settings(self) -> dict[str, str]:
+        """The settings of a broker; empty where we may not ask for them."""
+        await self.connect()
+        client = self._client
+        assert client is not None  # noqa: S101
+        node = client.get_random_node()
+        answer = await self._ask(DescribeConfigsRequest([(_BROKER, str(node), None)]), node=node)
+        [(error, _, _, _, entries)] = answer.resources
+        return {} if error else _entries(entries)
 
     async def create(
         self, topic: str, partitions: int, replication_factor: int | None, settings: Mapping[str, str]
@@ -167,8 +188,7 @@ class Cluster:
     async def _knows(self, transactional_id: str) -> bool:
         await self.connect()
         assert self._client is not None  # noqa: S101
-        async with asyncio.timeout(self._timeout):
-            node = await self._client.coordinator_lookup(CoordinationType.TRANSACTION, transactional_id)
+        node = await self._bounded(self._client.coordinator_lookup(CoordinationType.TRANSACTION, transactional_id))
         answer = await self._ask(DescribeTransactionsRequest([transactional_id]), node=node)
         [(error, *_)] = answer.transaction_states
         if error == TRANSACTIONAL_ID_NOT_FOUND:
@@ -204,13 +224,26 @@ class Cluster:
             client = self._client
             assert client is not None  # noqa: S101
             try:
-                async with asyncio.timeout(self._timeout):
-                    return await client.send(client.get_random_node() if node is None else node, request)
+                return await self._bounded(client.send(client.get_random_node() if node is None else node, request))
             except (kafka_errors.NodeNotReadyError, kafka_errors.KafkaConnectionError):
-                await self.close()
+                if self._client is client:  # else somebody has connected anew already
+                    await self.close()
                 if last:
                     raise
         raise AssertionError  # not reached
+
+    async def _bounded(self, answer: Coroutine[Any, Any, _T]) -> _T:
+        """Wait for an answer. Where none came the connection may be dead: the next question gets a new one."""
+        try:
+            async with asyncio.timeout(self._timeout):
+                return await answer
+        except (TimeoutError, asyncio.CancelledError, kafka_errors.RequestTimedOutError):
+            self._doubtful = True  # if it is silent for good, nobody would tell us for a quarter of an hour
+            raise
+
+
+def _entries(entries: Iterable[Sequence[Any]]) -> dict[str, str]:
+    return {name: value or "" for name, value, *_ in entries}
 
 
 def _check(code: int, doing: str) -> None:
