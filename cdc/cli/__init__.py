@@ -19,7 +19,7 @@ from typing import Any
 
 GROUPS = {
     "tailer": "Follow the database's log and publish every committed outbox row.",
-    "outbox": "The outbox table: its DDL, and events written by hand.",
+    "outbox": "The outbox table: its DDL, a check of a live one, and events written by hand.",
     "checkpoint": "Where the tailer of a source stands.",
     "log": "Read the binary log as the tailer does.",
     "config": "The configuration file.",

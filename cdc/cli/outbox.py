@@ -1,83 +1,151 @@
-"""`cdc outbox`: the table's DDL, and one event written by hand.
+"""`cdc outbox`: the table's DDL, a look at a live one, and one event written by hand.
 
-`add` goes the way of every application, through `cdc.outbox` and a PyMySQL connection of its
-own, so it refuses what the library refuses. PyMySQL's errors become ours here, and no message
-holds the password.
+`add` goes the way of every application, through `cdc.outbox` and a connection of its own
+(`database.py`), so it refuses what the library refuses. `check` only reads.
 """
 
 from __future__ import annotations
 
-import getpass
-import os
+import json
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import SplitResult, unquote, urlsplit
 
-from cdc.errors import (
-    CdcError,
-    ColumnMissing,
-    ConfigError,
-    SourceAccessDenied,
-    SourceError,
-    SourceUnavailable,
-    TableMissing,
-)
+from cdc.cli.database import connected, password, schema, split
+from cdc.errors import ConfigError
 from cdc.outbox import Event, Outbox
-from cdc.outbox.table import LAYOUTS, SERVERS, TableName
+from cdc.outbox.layouts import LAYOUTS, Layout, layout_of
+from cdc.outbox.table import SERVERS, TableName
 from cdc.outbox.table import ddl as create_table
 
 if TYPE_CHECKING:
     import click
+
+    from cdc.operations.outbox_check import Checked
 else:
     try:
         import rich_click as click
     except ImportError:  # plain click does the same without colours
         import click
 
-PASSWORD_VARIABLE = "CDC_OUTBOX_PASSWORD"  # noqa: S105  # the name of a variable
-_DEFAULT_PORT = 3306
+_FOUND_PROBLEMS = 4
 
-_CREATE_HINT = (
-    "`cdc outbox ddl --server mysql|mariadb --table ...` prints the CREATE TABLE; is the schema the right one?"
+_table = click.option("--table", default="outbox", show_default=True, metavar="[SCHEMA.]TABLE")
+_layout = click.option("--layout", type=click.Choice(list(LAYOUTS)), help="[default: native]")
+_columns = click.option(
+    "--column",
+    "columns",
+    multiple=True,
+    metavar="ROLE=NAME[ TYPE]",
+    help="A column of your own, such as 'payload=body LONGTEXT'; may be repeated.",
 )
-# The server's and PyMySQL's error numbers that a user can do something about.
-_KNOWN: dict[int, tuple[type[CdcError], str]] = {
-    1044: (SourceAccessDenied, "Grant the user INSERT on the table."),
-    1045: (SourceAccessDenied, f"Check user and password (--password-file, {PASSWORD_VARIABLE})."),
-    1049: (TableMissing, "Check the schema's name in the URL."),
-    1054: (ColumnMissing, "Compare the table with `cdc outbox ddl`."),
-    1142: (SourceAccessDenied, "Grant the user INSERT on the table."),
-    1146: (TableMissing, _CREATE_HINT),
-    1698: (SourceAccessDenied, f"Check user and password (--password-file, {PASSWORD_VARIABLE})."),
-    2003: (SourceUnavailable, "Check host and port in the URL, and that the server runs."),
-    2006: (SourceUnavailable, "The connection was lost; the event was not written. Try again."),
-    2013: (SourceUnavailable, "The connection was lost; whether the event was written is not known. Look for its id."),
-}
+_url = click.option("--url", required=True, metavar="mysql://USER@HOST[:PORT]/SCHEMA", help="The database.")
+_password_file = click.option(
+    "--password-file", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Holds the password."
+)
 
 
 @click.group()
 def outbox() -> None:
-    """The outbox table: its DDL, and events written by hand."""
+    """The outbox table: its DDL, a check of a live one, and events written by hand."""
 
 
 @outbox.command()
 @click.option("--server", required=True, type=click.Choice(SERVERS), help="Which server the table is for.")
-@click.option("--table", default="outbox", show_default=True, metavar="[SCHEMA.]TABLE")
-@click.option("--layout", default="native", show_default=True, type=click.Choice(LAYOUTS))
-def ddl(*, server: str, table: str, layout: str) -> None:
+@_table
+@_layout
+@_columns
+def ddl(*, server: str, table: str, layout: str | None, columns: tuple[str, ...]) -> None:
     """Print the CREATE TABLE of an outbox."""
-    click.echo(create_table(server, table, layout), nl=False)
+    click.echo(create_table(server, table, _form(layout, columns)), nl=False)
 
 
 @outbox.command()
-@click.option("--url", required=True, metavar="mysql://USER@HOST[:PORT]/SCHEMA", help="The database.")
-@click.option(
-    "--password-file", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Holds the password."
-)
-@click.option("--table", default="outbox", show_default=True, metavar="[SCHEMA.]TABLE")
+@_url
+@_password_file
+@_table
+@_layout
+@_columns
+@click.option("--ddl", "as_ddl", is_flag=True, help="Print only the ALTER TABLE that brings it up to the layout.")
+@click.option("-o", "--output", type=click.Choice(["table", "json", "yaml"]), default="table", show_default=True)
+def check(
+    *,
+    url: str,
+    password_file: Path | None,
+    table: str,
+    layout: str | None,
+    columns: tuple[str, ...],
+    as_ddl: bool,
+    output: str,
+) -> None:
+    """Compare a live table with its layout. Exit code 4 where an INSERT would trip over something.
+
+    The ALTER only adds and widens; nothing is changed by this command.
+    """
+    from cdc.operations.outbox_check import check_table  # noqa: PLC0415  # `cdc outbox ddl` needs none of it
+
+    target, form, name = split(url), _form(layout, columns), _named(url, table)
+    with connected(target, password(target, password_file)) as connection, connection.cursor() as cursor:
+
+        def query(statement: str, values: Sequence[Any]) -> Sequence[Sequence[Any]]:
+            cursor.execute(statement, values)
+            rows: Sequence[Sequence[Any]] = cursor.fetchall()
+            return rows
+
+        checked = check_table(query, name, form)
+    if as_ddl:
+        click.echo(checked.upgrade(), nl=False)
+    else:
+        _print(checked, output)
+    sys.exit(_FOUND_PROBLEMS if checked.problems else 0)
+
+
+def _print(checked: Checked, output: str) -> None:
+    data = {**asdict(checked), "problems": checked.problems, "upgrade": checked.upgrade() or None}
+    if output == "json":
+        click.echo(json.dumps(data, indent=2))
+    elif output == "yaml":
+        import yaml  # noqa: PLC0415  # as everything that only some outputs need
+
+        click.echo(yaml.safe_dump(json.loads(json.dumps(data)), sort_keys=False, allow_unicode=True), nl=False)
+    else:
+        for one in checked.differences:
+            click.echo(f"{one.level:8} {one.subject}: {one.what}\n         {one.hint}")
+        good = "as the layout has it" if not checked.differences else f"{checked.problems} problems"
+        click.echo(f"{checked.table}, layout {checked.layout}: {good}")
+        if checked.upgrade():
+            click.echo("`cdc outbox check --ddl` with the same options prints the ALTER TABLE", err=True)
+
+
+def _form(layout: str | None, columns: tuple[str, ...]) -> Layout:
+    return layout_of(layout, _own(columns))
+
+
+def _own(columns: tuple[str, ...]) -> dict[str, str]:
+    own = {}
+    for text in columns:
+        role, equals, column = text.partition("=")
+        if not equals:
+            raise click.UsageError(f"--column {text}: write ROLE=NAME or 'ROLE=NAME TYPE'.")
+        own[role] = column
+    return own
+
+
+def _named(url: str, table: str) -> TableName:
+    name = TableName.parse(table)
+    if name.schema is None and not schema(split(url)):
+        raise ConfigError("the URL names no schema", hint="Write mysql://user@host/SCHEMA, or --table SCHEMA.TABLE.")
+    return name
+
+
+@outbox.command()
+@_url
+@_password_file
+@_table
+@_layout
+@_columns
 @click.option("--name", required=True, help="What happened, e.g. order.created.")
 @click.option("--topic", required=True, help="The topic it wants to go to.")
 @click.option("--key", help="The Kafka key. [default: none]")
@@ -91,6 +159,8 @@ def add(
     url: str,
     password_file: Path | None,
     table: str,
+    layout: str | None,
+    columns: tuple[str, ...],
     name: str,
     topic: str,
     key: str | None,
@@ -106,12 +176,11 @@ def add(
     """
     value = _payload(payload, payload_file, tombstone=tombstone)
     event = Event(name, topic, value, key=key, headers=_headers(headers), content_type=content_type)
-    target = _split(url)
-    writer = Outbox(table)
-    if TableName.parse(table).schema is None and not _schema(target):
-        raise ConfigError("the URL names no schema", hint="Write mysql://user@host/SCHEMA, or --table SCHEMA.TABLE.")
+    target = split(url)
+    writer = Outbox(table, layout, columns=_own(columns))
+    _named(url, table)
     writer.check(event)  # before a password is asked for
-    with _connected(target, _password(target, password_file)) as connection:
+    with connected(target, password(target, password_file)) as connection:
         writer.add(connection, event)
         connection.commit()
     click.echo(str(event.event_id))
@@ -139,60 +208,3 @@ def _headers(pairs: tuple[str, ...]) -> dict[str, str]:
             raise click.UsageError(f"--header {name} is given twice; a header has one value.")
         headers[name] = value
     return headers
-
-
-def _split(url: str) -> SplitResult:
-    hint = "Write mysql://USER@HOST[:PORT]/SCHEMA."
-    try:
-        split = urlsplit(url)
-        port_fits = split.port != 0
-    except ValueError:
-        port_fits = False
-    if not port_fits:
-        raise ConfigError("the port in the URL is not a number from 1 to 65535", hint=hint)
-    if split.scheme not in {"mysql", "mariadb"} or not split.hostname or not split.username:
-        raise ConfigError("the URL does not tell scheme, user and host", hint=hint)
-    return split
-
-
-def _schema(url: SplitResult) -> str:
-    return unquote(url.path.strip("/"))
-
-
-def _password(url: SplitResult, file: Path | None) -> str:
-    if file is not None:
-        return file.read_text(encoding="utf-8").rstrip("\r\n")
-    if PASSWORD_VARIABLE in os.environ:
-        return os.environ[PASSWORD_VARIABLE]
-    if url.password is not None:
-        return unquote(url.password)
-    return getpass.getpass(f"Password of {url.username}: ") if sys.stdin.isatty() else ""
-
-
-@contextmanager
-def _connected(url: SplitResult, password: str) -> Iterator[Any]:
-    import pymysql  # noqa: PLC0415  # `cdc outbox ddl` works without
-
-    where = f"{url.hostname}:{url.port or _DEFAULT_PORT}"
-    try:
-        connection = pymysql.connect(
-            host=url.hostname,
-            port=url.port or _DEFAULT_PORT,
-            user=unquote(url.username or ""),
-            password=password,
-            database=_schema(url) or None,
-            charset="utf8mb4",
-            autocommit=False,
-            connect_timeout=10,
-        )
-        with connection:
-            yield connection
-    except pymysql.MySQLError as error:
-        raise _ours(error, where) from error
-
-
-def _ours(error: Exception, where: str) -> CdcError:
-    number = error.args[0] if error.args and isinstance(error.args[0], int) else 0
-    text = error.args[1] if len(error.args) > 1 else str(error)
-    kind, hint = _KNOWN.get(number, (SourceError, "The server's own words; the event was not written."))
-    return kind(f"{where}: {text} ({number})", hint=hint)

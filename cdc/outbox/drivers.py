@@ -19,15 +19,16 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator, Sequence
+from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 from cdc.errors import NotInTransaction, UnsupportedConnection
 from cdc.outbox.row import NewRow
-from cdc.outbox.table import COLUMNS, TableName
+from cdc.outbox.table import Destination, quote
 
 _ROWS = 1000
 _BYTES = 4 * 1024 * 1024
-_BINARY = frozenset({"event_id", "event_key", "payload"})
 _IN_TRANSACTION, _AUTOCOMMIT = 1, 2  # SERVER_STATUS flags of the protocol
 _OTHER_DATABASES = frozenset({"sqlite3", "aiosqlite", "psycopg", "psycopg2", "asyncpg", "pg8000", "pyodbc", "oracledb"})
 
@@ -37,7 +38,7 @@ _ACCEPTED = (
 )
 
 
-def write(target: Any, table: TableName, rows: Sequence[NewRow]) -> None:
+def write(target: Any, to: Destination, rows: Sequence[NewRow]) -> None:
     """Insert through a cursor, or through a cursor of its own of a connection."""
     if _is_awaited(_checked(target)):
         raise _awaited(target)
@@ -45,7 +46,7 @@ def write(target: Any, table: TableName, rows: Sequence[NewRow]) -> None:
     cursor = target.cursor() if own else target
     try:
         refuse_autocommit(cursor)
-        for statement, values in statements(table, rows):
+        for statement, values in statements(to, rows):
             answer = cursor.execute(statement, values)
             if hasattr(answer, "__await__"):
                 answer.close()  # nothing was sent yet, and nothing shall warn about it
@@ -55,14 +56,14 @@ def write(target: Any, table: TableName, rows: Sequence[NewRow]) -> None:
             cursor.close()
 
 
-async def write_async(target: Any, table: TableName, rows: Sequence[NewRow]) -> None:
+async def write_async(target: Any, to: Destination, rows: Sequence[NewRow]) -> None:
     """The same where execute() is awaited."""
     own = not hasattr(_checked(target), "execute")
     cursor = await _now(target.cursor()) if own else target
     try:
         if await _commits_alone_awaited(cursor):
             raise _not_in_transaction()
-        for statement, values in statements(table, rows, as_hex=type(cursor).__module__.startswith("aiomysql")):
+        for statement, values in statements(to, rows, as_hex=type(cursor).__module__.startswith("aiomysql")):
             await _now(cursor.execute(statement, values))
     finally:
         if own:
@@ -70,16 +71,35 @@ async def write_async(target: Any, table: TableName, rows: Sequence[NewRow]) -> 
 
 
 def statements(
-    table: TableName, rows: Sequence[NewRow], *, as_hex: bool = False
+    to: Destination, rows: Sequence[NewRow], *, as_hex: bool = False
 ) -> Iterator[tuple[str, tuple[object, ...]]]:
-    """Multi-row INSERTs and their values, each within what a server takes."""
-    columns = ", ".join(f"`{name}`" for name in COLUMNS)
-    # Nothing of an event is in the text: names are our constants, the table is quoted.
-    head = f"INSERT INTO {table.quoted} ({columns}) VALUES ".replace("%", "%%")  # noqa: S608
-    marks = ", ".join("UNHEX(%s)" if as_hex and name in _BINARY else "%s" for name in COLUMNS)
+    """Multi-row INSERTs and their values, each within what a server takes; DELETEs where rows shall not stay."""
+    head, marks = _insert(to, as_hex)
     for part in _parts(rows):
-        values = [value for row in part for value in _values(row, as_hex=as_hex)]
-        yield head + ", ".join([f"({marks})"] * len(part)), tuple(values)
+        values = [value for row in part for value in _values(to, row, as_hex=as_hex)]
+        yield head + ", ".join([marks] * len(part)), tuple(values)
+    if to.remove_after_insert:
+        yield from _deletes(to, rows, as_hex=as_hex)
+
+
+@lru_cache(maxsize=64)
+def _insert(to: Destination, as_hex: bool) -> tuple[str, str]:  # noqa: FBT001  # a cache's key
+    """The INSERT up to VALUES, and the place-holders of one row."""
+    columns = ", ".join(map(quote, to.layout.names))
+    # Nothing of an event is in the text: table and columns are quoted.
+    head = f"INSERT INTO {to.table.quoted} ({columns}) VALUES ".replace("%", "%%")  # noqa: S608
+    marks = ("UNHEX(%s)" if as_hex and column.is_binary else "%s" for column in to.layout.written)
+    return head, f"({', '.join(marks)})"
+
+
+def _deletes(to: Destination, rows: Sequence[NewRow], *, as_hex: bool) -> Iterator[tuple[str, tuple[object, ...]]]:
+    column = to.layout.id
+    at = to.layout.names.index(column.name)
+    head = f"DELETE FROM {to.table.quoted} WHERE {quote(column.name)} IN ".replace("%", "%%")  # noqa: S608
+    mark = "UNHEX(%s)" if as_hex and column.is_binary else "%s"
+    for start in range(0, len(rows), _ROWS):
+        ids = [_values(to, row, as_hex=as_hex)[at] for row in rows[start : start + _ROWS]]
+        yield f"{head}({', '.join([mark] * len(ids))})", tuple(ids)
 
 
 def _parts(rows: Sequence[NewRow]) -> Iterator[Sequence[NewRow]]:
@@ -94,19 +114,13 @@ def _parts(rows: Sequence[NewRow]) -> Iterator[Sequence[NewRow]]:
         yield rows[start:]
 
 
-def _values(row: NewRow, *, as_hex: bool) -> tuple[object, ...]:
-    """Of types every driver knows: text, bytes and None, in the order of COLUMNS."""
-    values = (
-        row.event_id,
-        row.event_name,
-        row.topic,
-        row.event_key,
-        row.payload,
-        row.content_type,
-        row.headers,
-        row.created_at.isoformat(" ", "microseconds"),
-    )
-    return tuple(value.hex() if isinstance(value, bytes) else value for value in values) if as_hex else values
+def _values(to: Destination, row: NewRow, *, as_hex: bool) -> Sequence[object]:
+    """Of types every driver knows: text, bytes, int and None, in the order of the layout's columns."""
+    values = [
+        value.isoformat(" ", "microseconds") if isinstance(value, datetime) else value
+        for value in to.layout.values(row)
+    ]
+    return [value.hex() if isinstance(value, bytes) else value for value in values] if as_hex else values
 
 
 def refuse_autocommit(target: Any, *, may_ask: bool = True) -> None:

@@ -1,9 +1,15 @@
 """Payload to bytes, and when there is no way: where in the payload the trouble is.
 
 bytes as they are, text as UTF-8, None stays None (a tombstone); dict, list, tuple and
-dataclass become compact JSON by the standard library, pydantic models by themselves
-(recognised by their methods: pydantic is never imported). The same payload always gives
-the same bytes, whatever else is installed: the value in Kafka must not depend on that.
+dataclass become compact JSON, pydantic models and protobuf messages write themselves
+(recognised by their methods: neither is imported here).
+
+JSON is made by orjson where it is installed, else by the standard library. The same payload
+always gives the same bytes, whatever is installed: the value in Kafka must not depend on that.
+orjson writes some numbers in other words (1e16 for 1e+16), and null for NaN, so where its
+text could hold one of these the standard library makes it again (`_DOUBTFUL`; a test compares
+both for whatever hypothesis finds).
+
 Inside JSON also: datetime, date, time (ISO 8601), UUID, Decimal (as text, so that no
 digit is lost), Enum (its value). Refused on purpose: sets (no order), bytes (no text),
 NaN and Infinity (no JSON).
@@ -14,19 +20,24 @@ The path is searched only after the encoder has failed; the normal way stays one
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from datetime import date, datetime, time
 from decimal import Decimal
 from enum import Enum
+from functools import cache
 from uuid import UUID
 
 from cdc.errors import PayloadNotSerializable
 
 _HINT = (
-    "Payloads are bytes, str, dict, list, a dataclass, a pydantic model or None (a tombstone); "
+    "Payloads are bytes, str, dict, list, a dataclass, a pydantic model, a protobuf message or None (a tombstone); "
     "inside JSON also datetime, UUID, Decimal and Enum. Convert the value first, or pass bytes with their content_type."
 )
+PROTOBUF = "application/x-protobuf"
+# An exponent, a number below 0.0001, or a null that may have been NaN.
+_DOUBTFUL = re.compile(rb"null|[0-9][eE]|0\.000").search
 # The encoder gives up at the interpreter's recursion limit, 1000 frames unless changed.
 _DEEPEST = 500
 
@@ -41,18 +52,53 @@ def payload_bytes(payload: object) -> bytes | None:
         return _utf8(payload)
     if _is_pydantic(payload):
         return _pydantic_json(payload)
+    if is_protobuf(payload):
+        return _protobuf(payload)
     if isinstance(payload, (Mapping, list, tuple)) or _is_dataclass_value(payload):
         return _json(payload)
     raise PayloadNotSerializable(f"payload is {_kind(payload)}: there is no way to bytes at $", hint=_HINT)
 
 
 def _json(payload: object) -> bytes:
+    if (quick := _orjson()) is not None and (done := quick(payload)) is not None and not _DOUBTFUL(done):
+        return done
     try:
         text = json.dumps(payload, ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_plain)
         return text.encode()
     except (TypeError, ValueError, RecursionError, AttributeError) as error:
         path, what = _culprit(payload) or ("$", str(error))
         raise PayloadNotSerializable(f"payload cannot become JSON at {path}: {what}", hint=_HINT) from error
+
+
+@cache
+def _orjson() -> Callable[[object], bytes | None] | None:
+    """Dumps by orjson, with the standard library's ideas of what is JSON; None where the latter shall decide."""
+    try:
+        import orjson  # noqa: PLC0415  # not in the bare install
+    except ImportError:
+        return None
+    options = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_SUBCLASS
+
+    def dumps(payload: object) -> bytes | None:
+        try:
+            return orjson.dumps(payload, _plain, options)
+        except (TypeError, ValueError, RecursionError, AttributeError):
+            return None
+
+    return dumps
+
+
+def _protobuf(message: object) -> bytes:
+    try:
+        done: bytes = message.SerializeToString(deterministic=True)  # type: ignore[attr-defined]
+    except Exception as error:  # its own EncodeError, which nobody can name without importing it
+        raise PayloadNotSerializable(f"{_kind(message)} cannot become bytes at $: {error}", hint=_HINT) from error
+    return done
+
+
+def is_protobuf(value: object) -> bool:
+    """Whether it is a protobuf message."""
+    return hasattr(value, "SerializeToString") and hasattr(value, "DESCRIPTOR") and not isinstance(value, type)
 
 
 def _utf8(text: str) -> bytes:

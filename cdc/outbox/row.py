@@ -22,8 +22,10 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 from cdc.errors import EventTooLarge, InvalidEvent
+from cdc.outbox import trace
 from cdc.outbox.event import Event
-from cdc.outbox.payload import payload_bytes
+from cdc.outbox.layouts import NATIVE, Layout
+from cdc.outbox.payload import PROTOBUF, is_protobuf, payload_bytes
 from cdc.outbox.registry import Registered
 
 DEFAULT_MAX_BYTES = 1024 * 1024
@@ -32,6 +34,8 @@ MAX_TOPIC = 249
 MAX_KEY = 1024
 MAX_CONTENT_TYPE = 127
 _FIRST_YEAR = 1000  # of DATETIME
+_JSON = "application/json"
+_NO_HEADERS: Mapping[str, str] = {}
 
 # Header names the envelopes write themselves: which envelope a row gets is a route's
 # decision, made later, so the names of all of them are kept free.
@@ -52,7 +56,7 @@ _HEADER_OVERHEAD = 6
 
 @dataclass(frozen=True, slots=True)
 class NewRow:
-    """The values of one INSERT, in the order of the native layout's columns."""
+    """The checked values of an event; which of them go into which column is the layout's business."""
 
     event_id: bytes
     event_name: str
@@ -62,27 +66,57 @@ class NewRow:
     content_type: str
     headers: str | None
     created_at: datetime
+    trace: str | None = None
 
 
-def new_row(event: object, max_bytes: int = DEFAULT_MAX_BYTES, registered: Registered | None = None) -> NewRow:
-    """The row of an event, or the reason why there can be none; `registered` fills in topic and key."""
+def new_row(
+    event: object,
+    max_bytes: int = DEFAULT_MAX_BYTES,
+    registered: Registered | None = None,
+    layout: Layout = NATIVE,
+    more_headers: Mapping[str, str] = _NO_HEADERS,
+) -> NewRow:
+    """The row of an event, or the reason why there can be none.
+
+    `registered` fills in topic and key; `more_headers` are those the event gets beside its own, which win.
+    """
     name = _event_name(_needed(event, "event_name"))
-    topic, key = _needed(event, "topic"), getattr(event, "key", None)
-    if registered is not None:
-        topic = topic or registered.topic
-        key = registered.key_of(_needed(event, "payload")) if key is None else key
+    payload = _needed(event, "payload")
+    topic, key = _topic_and_key(event, payload, registered)
+    traces = more_headers and layout.has("trace")
     row = NewRow(
         event_id=_event_id(name, _needed(event, "event_id")),
         event_name=name,
-        topic=_topic(name, topic),
+        topic=_topic(name, topic) if topic or layout.has("topic") else "",
         event_key=_key(name, key),
-        payload=payload_bytes(_needed(event, "payload")),
-        content_type=_content_type(name, getattr(event, "content_type", "application/json")),
-        headers=_headers(name, getattr(event, "headers", None)),
+        payload=payload_bytes(payload)
+        if registered is None or registered.codec is None
+        else registered.encode(payload),
+        content_type=_content_type(name, _content_type_of(event, payload, registered)),
+        headers=_headers(name, getattr(event, "headers", None), more_headers if layout.has("headers") else _NO_HEADERS),
         created_at=_created_at(name, _needed(event, "event_timestamp"), local=not isinstance(event, Event)),
+        trace=trace.properties(more_headers) if traces else None,
     )
     _check_size(row, max_bytes)
+    layout.refuse(row)
     return row
+
+
+def _topic_and_key(event: object, payload: object, registered: Registered | None) -> tuple[object, object]:
+    topic, key = _needed(event, "topic"), getattr(event, "key", None)
+    if registered is not None:
+        topic = topic or registered.topic_of(payload)
+        key = registered.key_of(payload) if key is None else key
+    return topic, key
+
+
+def _content_type_of(event: object, payload: object, registered: Registered | None) -> object:
+    said = getattr(event, "content_type", _JSON)
+    if said != _JSON:
+        return said
+    if registered is not None and registered.content_type is not None:
+        return registered.content_type
+    return PROTOBUF if is_protobuf(payload) else said
 
 
 def _needed(event: object, attribute: str) -> object:
@@ -161,21 +195,28 @@ def _content_type(name: str, value: object) -> str:
     return content_type
 
 
-def _headers(name: str, value: object) -> str | None:
+def _headers(name: str, value: object, more: Mapping[str, str]) -> str | None:
     """As JSON in ASCII, so that no connection's charset can alter it."""
     if value is None:
-        return None
+        return _compact(more) if more else None
     if not isinstance(value, Mapping):
         raise InvalidEvent(
             f"event {name!r}: headers is a {type(value).__name__}",
             hint="Headers are a dict of str to str.",
         )
     for header, text in value.items():
-        _check_header(name, header, text)
-    return json.dumps(dict(value), separators=(",", ":")) if value else None
+        check_header(name, header, text)
+    # a traceparent of the event's own is another trace's: no tracestate of ours beside it
+    others = {k: v for k, v in more.items() if k not in trace.NAMES} if "traceparent" in value else more
+    return _compact({**others, **value}) if value or others else None
 
 
-def _check_header(name: str, header: object, text: object) -> None:
+def _compact(headers: Mapping[str, str]) -> str:
+    return json.dumps(dict(headers), separators=(",", ":"))
+
+
+def check_header(name: str, header: object, text: object) -> None:
+    """Raise InvalidEvent for a header that no event may bring."""
     if not isinstance(header, str) or not header or not _is_unicode(header):
         raise InvalidEvent(f"event {name!r}: header name {header!r} is not a text", hint="Header names are str.")
     if header in RESERVED_HEADERS:

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import fields
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -26,15 +25,16 @@ from sqlalchemy import event, exc, orm
 from sqlalchemy.dialects import mysql
 
 from cdc.errors import NotInTransaction, UnsupportedConnection
+from cdc.outbox.columns import Column
 from cdc.outbox.drivers import refuse_autocommit
 from cdc.outbox.row import NewRow
-from cdc.outbox.table import TableName
+from cdc.outbox.table import Destination
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
 _DIALECTS = frozenset({"mysql", "mariadb"})
-_FIELDS = tuple(field.name for field in fields(NewRow))
+_REMOVING = "cdc.outbox removes after insert"  # in Session.info: its listener is there
 
 
 def session_of(target: Any) -> orm.Session | None:
@@ -71,66 +71,94 @@ def _is_async(target: object, name: str) -> bool:
     return module is not None and isinstance(target, getattr(module, name))
 
 
-def add_to_session(session: orm.Session, table: TableName, rows: Sequence[NewRow]) -> None:
+def add_to_session(session: orm.Session, to: Destination, rows: Sequence[NewRow]) -> None:
     """Make the rows part of the session's unit of work."""
-    mapped = _mapped_now(table)
+    mapped = _mapped_now(to)
     _check_bind(session, mapped)
+    if to.remove_after_insert and _REMOVING not in session.info:
+        session.info[_REMOVING] = True
+        event.listen(session, "after_flush", _remove)
     session.add_all(mapped(row) for row in rows)
 
 
-def write(connection: sa.Connection, table: TableName, rows: Sequence[NewRow]) -> None:
+def write(connection: sa.Connection, to: Destination, rows: Sequence[NewRow]) -> None:
     """Insert at once, in the connection's transaction."""
     _check_dialect(connection.dialect)
     _refuse_autocommit(connection)
-    values = [{name: getattr(row, name) for name in _FIELDS} for row in rows]
-    connection.execute(sa.insert(_table(table)), values)
+    names = to.layout.names
+    values = [dict(zip(names, to.layout.values(row), strict=True)) for row in rows]
+    table = _table(to)
+    connection.execute(sa.insert(table), values)
+    if to.remove_after_insert:
+        ids = [one[to.layout.id.name] for one in values]
+        connection.execute(sa.delete(table).where(table.c[to.layout.id.name].in_(ids)))
 
 
-async def write_async(connection: AsyncConnection, table: TableName, rows: Sequence[NewRow]) -> None:
+async def write_async(connection: AsyncConnection, to: Destination, rows: Sequence[NewRow]) -> None:
     """The same through an AsyncConnection."""
-    await connection.run_sync(write, table, rows)
+    await connection.run_sync(write, to, rows)
 
 
 @cache
-def _table(table: TableName) -> sa.Table:
-    """Columns as they are written: no server defaults, headers as the text they already are."""
-    return sa.Table(
-        table.name,
-        sa.MetaData(),
-        sa.Column("event_id", sa.BINARY(16), primary_key=True),
-        sa.Column("event_name", sa.String(255)),
-        sa.Column("topic", sa.String(249)),
-        sa.Column("event_key", sa.VARBINARY(1024)),
-        sa.Column("payload", sa.LargeBinary()),
-        sa.Column("content_type", sa.String(127)),
-        sa.Column("headers", sa.Text()),
-        sa.Column("created_at", mysql.DATETIME(fsp=6)),
-        schema=table.schema,
-    )
+def _table(to: Destination) -> sa.Table:
+    """Columns as they are written: no server defaults, headers as the text they already are.
+
+    The primary key is the event's id in every layout: another one would have to be fetched back after each INSERT.
+    """
+    key = to.layout.id.name
+    columns = [sa.Column(column.name, _type(column), primary_key=column.name == key) for column in to.layout.written]
+    return sa.Table(to.table.name, sa.MetaData(), *columns, schema=to.table.schema)
+
+
+def _type(column: Column) -> Any:
+    if column.kind == "DATETIME":
+        return mysql.DATETIME(fsp=6)
+    if column.is_binary:
+        return sa.LargeBinary()
+    return sa.Integer() if isinstance(column.constant, int) else sa.Text()
 
 
 @cache
-def _mapped(table: TableName) -> type[Any]:
+def _mapped(to: Destination) -> type[Any]:
+    values = to.layout.values
+    names = to.layout.names
+
     class OutboxRow:
         """A row waiting in the session; seen in `session.new`, named by its repr."""
 
+        destination = to
+
         def __init__(self, row: NewRow) -> None:
-            for name in _FIELDS:
-                setattr(self, name, getattr(row, name))
+            for name, value in zip(names, values(row), strict=True):
+                setattr(self, name, value)
+            self.event_name_ = row.event_name
 
         def __repr__(self) -> str:
-            return f"<OutboxRow {table.quoted} {vars(self).get('event_name')} {vars(self).get('event_id', b'').hex()}>"
+            return f"<OutboxRow {to.table.quoted} {vars(self).get('event_name_')}>"
 
-    orm.registry().map_imperatively(OutboxRow, _table(table))
+    orm.registry().map_imperatively(OutboxRow, _table(to))
     event.listen(OutboxRow, "before_insert", _before_insert)
     return OutboxRow
 
 
-def _mapped_now(table: TableName) -> type[Any]:
+def _remove(session: orm.Session, _context: object) -> None:
+    """After the flush that inserted them, in the same transaction: rows of tables that shall stay empty."""
+    ids: dict[Destination, list[Any]] = {}
+    for new in session.new:
+        to = getattr(type(new), "destination", None)
+        if isinstance(to, Destination) and to.remove_after_insert:
+            ids.setdefault(to, []).append(getattr(new, to.layout.id.name))
+    for to, those in ids.items():
+        connection = session.connection(bind_arguments={"mapper": sa.inspect(_mapped(to))})
+        table = _table(to)
+        connection.execute(sa.delete(table).where(table.c[to.layout.id.name].in_(those)))
+
+
+def _mapped_now(to: Destination) -> type[Any]:
     """Mapped again where the application (its tests, mostly) called clear_mappers()."""
-    if not hasattr(_mapped(table), "__mapper__"):
+    if not hasattr(_mapped(to), "__mapper__"):
         _mapped.cache_clear()
-    return _mapped(table)
+    return _mapped(to)
 
 
 def _before_insert(_mapper: object, connection: sa.Connection, _target: object) -> None:

@@ -10,15 +10,16 @@ exist where the application has imported it.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, overload
 
-from cdc.errors import UnsupportedConnection
-from cdc.outbox import drivers
+from cdc.errors import ConfigError, UnsupportedConnection
+from cdc.outbox import drivers, trace
+from cdc.outbox.layouts import layout_of
 from cdc.outbox.registry import EventMap
-from cdc.outbox.row import DEFAULT_MAX_BYTES, NewRow, new_row
-from cdc.outbox.table import TableName, checked_layout
+from cdc.outbox.row import DEFAULT_MAX_BYTES, NewRow, check_header, new_row
+from cdc.outbox.table import Destination, TableName
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession, async_scoped_session
@@ -27,23 +28,56 @@ if TYPE_CHECKING:
 class Outbox:
     """An outbox table to write events to; make one at start and share it, also between threads.
 
-    table: `outbox` or `shop.outbox`. max_bytes: the largest record, payload, key and headers
-    together; brokers take 1 MiB unless told otherwise. event_map: only events registered in
-    it are taken; the class EventMap stands for the shared map.
+    table: `outbox` or `shop.outbox`. layout: native, debezium or cqrs; columns: role to column, for
+    tables of any other form, or to change single roles of the layout. max_bytes: the largest record,
+    payload, key and headers together; brokers take 1 MiB unless told otherwise. event_map: only events
+    registered in it are taken; the class EventMap stands for the shared map. version_header: the header
+    that tells the registered version. trace: whether the active OpenTelemetry span is written down.
+
+    remove_after_insert: each row is deleted again in the same transaction, so the table stays empty and
+    needs no purge; the tailer reads the INSERT from the log. It costs a second statement, and the second
+    copy: `start: snapshot` and a repair after lost logs find nothing in the table.
     """
 
     def __init__(
         self,
         table: str = "outbox",
-        layout: str = "native",
+        layout: str | None = None,
         *,
+        columns: Mapping[str, str] | None = None,
         max_bytes: int = DEFAULT_MAX_BYTES,
         event_map: EventMap | type[EventMap] | None = None,
+        version_header: str | None = None,
+        remove_after_insert: bool = False,
+        trace: bool = True,
     ) -> None:
-        self.table = TableName.parse(table)
-        self.layout = checked_layout(layout)
+        self.destination = Destination(TableName.parse(table), layout_of(layout, columns), remove_after_insert)
         self.max_bytes = max_bytes
         self.event_map = event_map.shared() if isinstance(event_map, type) else event_map
+        self.version_header = self._checked(version_header)
+        self.trace = trace
+
+    @property
+    def table(self) -> TableName:
+        """The table events go to."""
+        return self.destination.table
+
+    @property
+    def layout(self) -> str:
+        """The name of its layout."""
+        return self.destination.layout.name
+
+    def _checked(self, version_header: str | None) -> str | None:
+        if version_header is None:
+            return None
+        if self.event_map is None or not self.destination.layout.has("headers"):
+            lacks = "an event_map" if self.event_map is None else f"a column for headers, which {self.layout} lacks"
+            raise ConfigError(
+                f"version_header {version_header!r} needs {lacks}",
+                hint="Only registered events have a version, and it goes into the row's headers.",
+            )
+        check_header("version_header", version_header, "1")
+        return version_header
 
     def add(self, target: Any, event: object) -> None:
         """Write one event through a session, connection or cursor, in its transaction."""
@@ -51,16 +85,17 @@ class Outbox:
 
     def add_all(self, target: Any, events: Iterable[object]) -> None:
         """Write events in one multi-row INSERT; all are checked before the first is written."""
-        rows = self._rows(events)
-        if not rows:
-            return
+        if rows := self.rows(events):
+            self._write(target, rows)
+
+    def _write(self, target: Any, rows: Sequence[NewRow]) -> None:
         alchemy = _alchemy()
         if alchemy is not None and (session := alchemy.session_of(target)) is not None:
-            alchemy.add_to_session(session, self.table, rows)
+            alchemy.add_to_session(session, self.destination, rows)
         elif alchemy is not None and alchemy.is_connection(target):
-            alchemy.write(target, self.table, rows)
+            alchemy.write(target, self.destination, rows)
         else:
-            drivers.write(target, self.table, rows)
+            drivers.write(target, self.destination, rows)
 
     async def add_async(self, target: Any, event: object) -> None:
         """Write one event through an awaited cursor or connection (asyncmy, aiomysql, AsyncConnection)."""
@@ -68,16 +103,17 @@ class Outbox:
 
     async def add_all_async(self, target: Any, events: Iterable[object]) -> None:
         """`add_all` for awaited cursors and connections; an AsyncSession takes the events up as in `add_all`."""
-        rows = self._rows(events)
-        if not rows:
-            return
+        if rows := self.rows(events):
+            await self._write_async(target, rows)
+
+    async def _write_async(self, target: Any, rows: Sequence[NewRow]) -> None:
         alchemy = _alchemy()
         if alchemy is not None and (session := alchemy.session_of(target)) is not None:
-            alchemy.add_to_session(session, self.table, rows)
+            alchemy.add_to_session(session, self.destination, rows)
         elif alchemy is not None and alchemy.is_async_connection(target):
-            await alchemy.write_async(target, self.table, rows)
+            await alchemy.write_async(target, self.destination, rows)
         else:
-            await drivers.write_async(target, self.table, rows)
+            await drivers.write_async(target, self.destination, rows)
 
     @overload
     def bind(self, session: AsyncSession | async_scoped_session[Any]) -> AsyncUnit: ...
@@ -99,12 +135,21 @@ class Outbox:
 
     def check(self, event: object) -> None:
         """Raise what `add` would raise about the event itself."""
-        self._rows((event,))
+        self.rows((event,))
 
-    def _rows(self, events: Iterable[object]) -> list[NewRow]:
+    def rows(self, events: Iterable[object]) -> list[NewRow]:
+        """The checked values of events, as they would be written now."""
+        layout, most = self.destination.layout, self.max_bytes
+        headers = trace.current() if self.trace else {}
         if self.event_map is None:
-            return [new_row(event, self.max_bytes) for event in events]
-        return [new_row(event, self.max_bytes, self.event_map.find(event)) for event in events]
+            return [new_row(event, most, None, layout, headers) for event in events]
+        return [self._typed_row(event, headers) for event in events]
+
+    def _typed_row(self, event: object, headers: Mapping[str, str]) -> NewRow:
+        registered = self.event_map.find(event)  # type: ignore[union-attr]  # only called with a map
+        if self.version_header is not None:
+            headers = {**headers, self.version_header: str(registered.version)}
+        return new_row(event, self.max_bytes, registered, self.destination.layout, headers)
 
 
 class Unit:

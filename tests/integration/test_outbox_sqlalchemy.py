@@ -204,7 +204,7 @@ def test_mappers_cleared_by_the_application_are_made_again(table: Table, engine:
     with orm.Session(engine) as session:
         outbox.add(session, event("a"))
         session.commit()
-        sa.inspect(ours._mapped(outbox.table)).registry.dispose()  # what clear_mappers() does to each registry
+        sa.inspect(ours._mapped(outbox.destination)).registry.dispose()  # what clear_mappers() does to each registry
         outbox.add(session, event("b"))
         session.commit()
     assert table.names() == ["a", "b"]

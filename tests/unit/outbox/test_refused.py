@@ -279,5 +279,5 @@ def test_a_bad_table_name_is_refused(table: str) -> None:
 
 def test_an_unknown_layout_says_which_there_are() -> None:
     with pytest.raises(ConfigError) as refused:
-        Outbox(layout="debezium")
-    assert refused.value.hint == "Available: native."
+        Outbox(layout="debezum")
+    assert "Available: native, debezium, cqrs" in str(refused.value.hint)
