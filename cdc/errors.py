@@ -34,21 +34,32 @@
     │   ├── TopicDenied             a topic that Kafka does not let us write to
     │   ├── KeyMissing              the key rule finds nothing in the row
     │   ├── ValueInvalid            a value of the row that its record cannot carry
+    │   ├── PartitionInvalid        a partition that the topic does not have
+    │   ├── UnexpectedUpdate        an UPDATE of a row where the table's `router` says fatal
     │   ├── RecordTooLarge          larger than the topic takes
     │   └── RecordRefused           the broker takes all around it, but not this record
-    └── SinkError                   the Kafka side
-        ├── KafkaUnavailable        no broker answers                                  (retryable)
-        ├── KafkaAccessDenied       authentication or authorisation refused
-        ├── Doubt                   a transaction that may or may not have happened;
-        │   │                       fence again and read the checkpoint                (retryable)
-        │   └── Refused             the broker refused a record; which one is found out next
-        ├── Unfit                   records of a batch that the sink knows Kafka would refuse; nothing was sent
-        ├── DeadLetterRefused       a dead letter that cannot be kept                  (exit 6)
-        ├── PartitionsChanged       a topic has other partitions, and that shall stop  (exit 6)
-        ├── Fenced                  a newer instance of this source works              (exit 5)
-        ├── CheckpointLost          the checkpoint is gone: never guess                (exit 6)
-        ├── CheckpointUnreadable    a checkpoint we cannot understand                  (exit 6)
-        └── HangingTransaction      a transaction without end hides the checkpoint     (exit 6)
+    ├── SinkError                   the Kafka side
+    │   ├── KafkaUnavailable        no broker answers                                  (retryable)
+    │   ├── KafkaAccessDenied       authentication or authorisation refused
+    │   ├── Doubt                   a transaction that may or may not have happened;
+    │   │   │                       fence again and read the checkpoint                (retryable)
+    │   │   └── Refused             the broker refused a record; which one is found out next
+    │   ├── Unfit                   records of a batch that the sink knows Kafka would refuse; nothing was sent
+    │   ├── DeadLetterRefused       a dead letter that cannot be kept                  (exit 6)
+    │   ├── PartitionsChanged       a topic has other partitions, and that shall stop  (exit 6)
+    │   ├── Fenced                  a newer instance of this source works              (exit 5)
+    │   ├── StillAtWork             a command found an instance, or another person, at work
+    │   ├── CheckpointLost          the checkpoint is gone: never guess                (exit 6)
+    │   ├── CheckpointUnreadable    a checkpoint we cannot understand                  (exit 6)
+    │   └── HangingTransaction      a transaction without end hides the checkpoint     (exit 6)
+    └── ConnectError                the Kafka Connect side
+        ├── ConnectUnavailable      no worker answers, or none can do it now           (retryable)
+        ├── ConnectAccessDenied     credentials or certificate refused
+        ├── ConnectRefused          a request that the worker will never do
+        │   ├── ConnectorMissing    no such connector, task, logger or plug-in
+        │   ├── ConnectorExists     the name is taken
+        │   └── ConnectorInvalid    the configuration is wrong; says which fields
+        └── ConnectorNotReady       a connector or task failed, or is not in the wanted state in time
 
 `str(error)` says what happened and on what; `.hint` is the next command or step to
 take; `.retryable` tells the pump that starting over from the checkpoint may help;
@@ -239,6 +250,18 @@ class ValueInvalid(RowRefused):
     reason = "value_invalid"
 
 
+class PartitionInvalid(RowRefused):
+    """The row names a partition that the topic does not have, or none at all."""
+
+    reason = "partition_invalid"
+
+
+class UnexpectedUpdate(RowRefused):
+    """A row of an outbox was changed, and `table.op.invalid.behavior` wants to know of it."""
+
+    reason = "unexpected_update"
+
+
 class RecordTooLarge(RowRefused):
     """Larger than the topic or a request takes."""
 
@@ -310,6 +333,10 @@ class Fenced(SinkError):
     exit_code = 5
 
 
+class StillAtWork(SinkError):
+    """A command would get in the way of an instance that works, or of another person's command; nothing was done."""
+
+
 class CheckpointLost(SinkError):
     """There must have been a checkpoint, and it is gone."""
 
@@ -326,3 +353,37 @@ class HangingTransaction(SinkError):
     """A transaction without end hides what is committed in the checkpoint topic."""
 
     exit_code = 6
+
+
+class ConnectError(CdcError):
+    """The Kafka Connect side."""
+
+
+class ConnectUnavailable(ConnectError):
+    """No worker answers, or none could do what was asked in the time given (a rebalance, a leader that died)."""
+
+    retryable = True
+
+
+class ConnectAccessDenied(ConnectError):
+    """The worker, or what stands before it, refused credentials or certificate."""
+
+
+class ConnectRefused(ConnectError):
+    """A request that the worker will never do as it is."""
+
+
+class ConnectorMissing(ConnectRefused):
+    """No such connector, task, logger or plug-in."""
+
+
+class ConnectorExists(ConnectRefused):
+    """The name of the connector is taken."""
+
+
+class ConnectorInvalid(ConnectRefused):
+    """The configuration is wrong; the message names the fields."""
+
+
+class ConnectorNotReady(ConnectError):
+    """A connector or one of its tasks failed, or is not in the wanted state in time."""

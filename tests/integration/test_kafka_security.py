@@ -1,8 +1,6 @@
 """SASL and TLS on real listeners, and what is said when something about them is wrong."""
 
 import asyncio
-import datetime as dt
-import ipaddress
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -12,15 +10,12 @@ from confluent_kafka.admin import (
     ScramMechanism,
     UserScramCredentialUpsertion,
 )
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from cdc.errors import CdcError, ConfigError, KafkaAccessDenied, KafkaUnavailable
 from cdc.kafka import KafkaAddress, KafkaTopics, read_checkpoint
 from infra.stack import Instance
 from infra.stack.places import choose_ports
+from tests.certificates import certificates
 from tests.integration.kafka_process import numbered
 from tests.integration.kafka_sinks import Place, batch, place
 from tests.servers import Kafka, unique
@@ -38,7 +33,7 @@ class Secure:
         self.instance = Instance.extra(unique("kafka"), "kafka")
         plain, controller = self.instance.ports
         self.scram, self.mutual, self.clear = choose_ports(3)
-        self.ca = _certificates(folder)
+        self.ca = certificates(folder)
         host = "127.0.0.1"
         listeners = (
             f"PLAINTEXT://{host}:{plain},SCRAM://{host}:{self.scram},MUTUAL://{host}:{self.mutual},"
@@ -67,43 +62,6 @@ class Secure:
     def address(self, port: int, protocol: str, mechanism: str | None = None, **settings: str) -> KafkaAddress:
         known = {"username": "cdc", "password": PASSWORD} if mechanism else {}
         return KafkaAddress((f"127.0.0.1:{port}",), protocol, mechanism, **(known | settings))
-
-
-def _certificates(folder: Path) -> str:
-    """A CA, and of it a server's and a client's certificate with their keys, as PEM files."""
-    now = dt.datetime.now(dt.UTC)
-
-    def make(name: str, issuer: tuple[x509.Name, ec.EllipticCurvePrivateKey] | None) -> tuple:
-        key, subject = (
-            ec.generate_private_key(ec.SECP256R1()),
-            x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]),
-        )
-        signer_name, signer = issuer or (subject, key)
-        certificate = (
-            x509.CertificateBuilder()
-            .subject_name(subject)
-            .issuer_name(signer_name)
-            .public_key(key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - dt.timedelta(days=1))
-            .not_valid_after(now + dt.timedelta(days=2))
-            .add_extension(x509.BasicConstraints(ca=issuer is None, path_length=None), critical=True)
-            .add_extension(
-                x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False
-            )
-            .sign(signer, hashes.SHA256())
-        )
-        pem = certificate.public_bytes(serialization.Encoding.PEM)
-        secret = key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-        (folder / f"{name}.pem").write_bytes(pem if issuer is None else secret + pem)
-        return subject, key
-
-    ca = make("ca", None)
-    make("server", ca)
-    make("client", ca)
-    return str(folder / "ca.pem")
 
 
 @pytest.fixture(scope="module")
