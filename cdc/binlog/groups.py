@@ -56,6 +56,15 @@ class Groups:
         found = self._tx.prepared.get(key_of(parse_xid(xid)))
         return None if found is None else found.rows
 
+    def watch(self, xid: str) -> None:
+        """From here on `watched_is_committed` tells of this XA transaction."""
+        self._tx.watched = key_of(parse_xid(xid))
+
+    @property
+    def watched_is_committed(self) -> bool:
+        """Was the last that happened to the xid we watch its commit?"""
+        return self._tx.watched_is_committed
+
     def forget_prepared_rows(self) -> None:
         """Give up the memory of rows that wait for an XA COMMIT; it will need `supply`."""
         for prepared in self._tx.prepared.values():

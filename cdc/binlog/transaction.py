@@ -68,6 +68,9 @@ class Transactions:
     size: int = 0
     savepoints: list[tuple[str, int]] = field(default_factory=list)
     prepared: dict[XidKey, Prepared] = field(default_factory=dict)
+    watched: XidKey | None = None
+    watched_is_committed: bool = False
+    """Was the last that happened to the xid `watched` its commit?"""
 
     def clear(self) -> None:
         """The group is over, or never was."""
@@ -109,6 +112,7 @@ class Transactions:
             where = known.where
         size = self.size
         self.prepared[key_of(xid)] = Prepared(where, self.take(), size)
+        self._look_out(xid, committed=False)
 
     def commit_prepared(self, xid: Xid) -> list[Row]:
         """XA COMMIT: the rows that waited. Raises UnknownXid, and changes nothing then."""
@@ -116,11 +120,17 @@ class Transactions:
         if found is None or found.rows is None:
             raise UnknownXid(str(xid))
         del self.prepared[key_of(xid)]
+        self._look_out(xid, committed=True)
         return found.rows
 
     def rollback_prepared(self, xid: Xid) -> None:
         """XA ROLLBACK: also of one that was never seen, whose rows do not matter."""
         self.prepared.pop(key_of(xid), None)
+        self._look_out(xid, committed=False)
+
+    def _look_out(self, xid: Xid, *, committed: bool) -> None:
+        if self.watched is not None and key_of(xid) == self.watched:
+            self.watched_is_committed = committed
 
     def supply(self, xid: Xid, rows: list[Row], where: PreparedTransaction) -> None:
         """Rows of a prepared transaction that were read elsewhere."""

@@ -9,6 +9,11 @@ Where the PREPARE's place is known, the log is read a second time from there; el
 file backwards from the commit's. An xid may be used again and again and only the last
 PREPARE before the commit counts; a second feed is who knows best which that is. It has a
 connection and a server_id of its own.
+
+A commit may come twice: MariaDB writes XA COMMIT to its log before the engine does it, and
+does not make up for it after a crash between the two. The transaction is prepared again
+then, and a coordinator that got no answer commits it again, which is logged again. Its rows
+were published with the first.
 """
 
 from __future__ import annotations
@@ -26,8 +31,10 @@ def find_rows(stream: LogStream, feed: Feed, xid: str, target: Position) -> list
     """The rows that the XA COMMIT whose group begins at `target` commits; None where the PREPARE is not met.
 
     Reads to the target or to the end of the file the feed begins in, whatever comes first.
-    Other commits on the way whose rows are unknown are passed over.
+    Other commits on the way whose rows are unknown are passed over. None are left for a
+    commit that only repeats one.
     """
+    feed.watch(xid)
     file, end = feed.position.file, (log_number(target.file), target.position)
     data = _more(stream)
     while True:
@@ -37,7 +44,7 @@ def find_rows(stream: LogStream, feed: Feed, xid: str, target: Position) -> list
                     return found.rows
         except UnknownXaRows as unknown:
             if _place(feed) == end:
-                return None
+                return [] if feed.watched_is_committed else None
             feed.supply(unknown.xid, [])
             data = b""
             continue
@@ -46,7 +53,7 @@ def find_rows(stream: LogStream, feed: Feed, xid: str, target: Position) -> list
         if _place(feed) > end:
             return []  # committed, and no row of ours in it
         if feed.position.file != file and feed.failure is None:
-            return feed.prepared_rows(xid)
+            return [] if feed.watched_is_committed else feed.prepared_rows(xid)
         data = _more(stream) if feed.failure is None else b""
 
 
