@@ -74,8 +74,8 @@ class Definition:
             raise RowMetadataNotFull(
                 f"rows of {spec} in the log have no column names: binlog_row_metadata was not FULL when they came",
                 hint="SET GLOBAL binlog_row_metadata=FULL (and in the server's configuration); it holds at once. Rows "
-                "written before cannot be read from the log: to begin anew: "
-                "delete the checkpoint topic and run once with --first-start",
+                "written before cannot be read from the log; to go on behind them: "
+                "cdc checkpoint set -c FILE --source NAME --to POSITION (or latest)",
             )
         names = [str(column.name) for column in table.columns]
         if missing := sorted(spec.needed.difference(names)):

@@ -12,8 +12,8 @@ from cdc.position import PreparedTransaction
 
 DAMAGED = (
     "the file or the way to here is damaged, or this is an event we do not know: look at it with the server's own "
-    "mysqlbinlog or mariadb-binlog (-vv, from this position); to begin anew behind it: delete the checkpoint topic and "
-    "run once with --first-start"
+    "mysqlbinlog or mariadb-binlog (-vv, from this position); to go on behind it: cdc checkpoint set -c FILE "
+    "--source NAME --to POSITION (or latest)"
 )
 
 
@@ -33,8 +33,8 @@ class UnknownXaRows(PreparedRowsUnknown):
         begun = f"prepared at {where.file}:{where.position}" if where else "prepared before the log we have read"
         super().__init__(
             f"XA COMMIT {xid} at {place}: its rows are not known: {begun}",
-            hint="its rows are in the table, if nobody deleted them. To begin anew: delete the checkpoint topic and "
-            "run once with --first-start",
+            hint="its rows are in the table, if nobody deleted them. To go on behind it: cdc checkpoint set "
+            "-c FILE --source NAME --to POSITION",
         )
         self.xid = xid
         self.where = where
@@ -48,8 +48,8 @@ def statement_in_log(text: bytes, schemas: tuple[bytes, ...]) -> StatementInLog:
     return StatementInLog(
         f"a statement in text form, which may have put rows into a table: {' '.join(shown)} ... (in {inside})",
         hint="some session has binlog_format=STATEMENT or MIXED; set it to ROW. Its rows are not in the log: find "
-        "them in the table. Schemas where this is harmless can be listed as `statements_allowed_in`; to begin anew "
-        "behind it: delete the checkpoint topic and run once with --first-start",
+        "them in the table. Schemas where this is harmless can be listed as `statements_allowed_in`; to go on "
+        "behind it: cdc checkpoint set -c FILE --source NAME --to POSITION",
     )
 
 

@@ -188,7 +188,7 @@ def decode(value: bytes | None, names: Names, cluster_id: str) -> Checkpoint:
             names,
             f"was written to cluster {data.get('cluster_id')!r}, and this is {cluster_id!r}",
             "offsets and records of another cluster were copied here: check kafka.bootstrap_servers; "
-            "to go on here for good, delete the topic and start with --first-start",
+            f"to go on here for good: cdc checkpoint set -c FILE --source {names.source} --to POSITION",
         )
     try:
         position = Position.from_json(data)

@@ -59,7 +59,8 @@ def lost(names: Names, why: str) -> CheckpointLost:
     return CheckpointLost(
         f"the checkpoint of source {names.source} is gone: topic {names.topic}: {why}",
         hint=(
-            f"look with: cdc checkpoint show -c FILE --source {names.source}. To begin anew from the configured start, "
+            f"look with: cdc checkpoint show -c FILE --source {names.source}. To go on at a place you know: cdc "
+            f"checkpoint set -c FILE --source {names.source} --to POSITION. To begin anew from the configured start, "
             "knowing that records may be missing or come twice, run once with --first-start"
         ),
     )
@@ -79,8 +80,8 @@ async def check_settings(cluster: Cluster, names: Names, partitions: int) -> Non
             "It was created by somebody else (a broker with auto.create.topics.enable does that), or changed",
             hint=(
                 f"look with: cdc checkpoint show -c FILE --source {names.source}. If there is no checkpoint in it, "
-                "delete the topic and run once with --first-start; if only its cleanup.policy was changed, set it "
-                "back to compact"
+                f"delete the topic, then: cdc checkpoint set -c FILE --source {names.source} --to POSITION (or run "
+                "once with --first-start); if only its cleanup.policy was changed, set it back to compact"
             ),
         )
 

@@ -85,7 +85,7 @@ def _check_executed(session: Session, facts: ServerFacts, position: Position) ->
         raise Diverged(
             f"{session.address} lacks {missing.count()} transactions we have published: {missing}",
             hint="wait until the server has caught up, or point the source at one that has them; "
-            "if they are lost for good: delete the checkpoint topic and run once with --first-start",
+            "if they are lost for good: cdc checkpoint set -c FILE --source NAME --to latest (or another position)",
         )
 
 
@@ -151,8 +151,8 @@ def _check_file(session: Session, position: Position, peek: Peek, *, needed: boo
         raise Diverged(
             f"{position.file} at {session.address} ends at {size}, before our {position.position}: the server has lost"
             " transactions we have published",
-            hint="was the server restored, or did it crash with sync_binlog other than 1? To begin anew: delete the "
-            "checkpoint topic and run once with --first-start",
+            hint="was the server restored, or did it crash with sync_binlog other than 1? To go on at another place of "
+            "its log: cdc checkpoint set -c FILE --source NAME --to POSITION",
         )
     if can_see(position):
         _compare(session, position, found)

@@ -33,8 +33,8 @@ Ask = Callable[[str, str], Met | None]
 """Asks for a transaction: the connect state before it, and its GTID."""
 
 UNCERTAIN = (
-    "to begin anew at this server: delete the checkpoint topic and run once with --first-start; "
-    "what was missed is in the table, if nobody deleted it"
+    "choose a place in this server's log: cdc checkpoint set -c FILE --source NAME --to POSITION; what was missed is "
+    "in the table, if nobody deleted it"
 )
 
 
@@ -120,7 +120,7 @@ def _check_has(session: Session, where: str, ours: GtidList, position: Position)
     raise Diverged(
         f"{where} lacks transactions we have published: {', '.join(missing)}",
         hint="wait until the server has caught up (log_slave_updates must be ON there), or point the source at one "
-        "that has them; if they are lost for good: delete the checkpoint topic and run once with --first-start",
+        "that has them; if they are lost for good: cdc checkpoint set -c FILE --source NAME --to POSITION",
     )
 
 

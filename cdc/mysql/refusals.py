@@ -13,12 +13,12 @@ from cdc.mysql.address import ServerAddress
 from cdc.mysql.session import DENIED, LOST
 
 HEAL = (
-    "what was missed is in the table, if nobody deleted it; to begin anew: delete the checkpoint topic and run "
-    "once with --first-start"
+    "what was missed is in the table, if nobody deleted it; to go on with what the log still has: cdc checkpoint set "
+    "-c FILE --source NAME --to earliest (or another position)"
 )
 HISTORY = (
     "the source's url leads to another server than before, or its log was reset or restored: correct the url, or "
-    "to begin anew: delete the checkpoint topic and run once with --first-start"
+    "to go on at a place of this one: cdc checkpoint set -c FILE --source NAME --to POSITION"
 )
 
 CLASH = ("same server_uuid/server_id", "same server_id", "same server_uuid")

@@ -102,8 +102,8 @@ def open_stream(address: ServerAddress, request: LogRequest, name: str = "cdc") 
     if request.gtid_set is None and request.position > LONGEST_POSITION:
         raise PositionLost(
             f"{request.file}:{request.position} at {address} is past 4 GiB, where no server can be asked to begin",
-            hint="a transaction over 4 GiB ended there. To begin anew: delete the checkpoint topic and run once with "
-            "--first-start",
+            hint="a transaction over 4 GiB ended there. The next file is a place to go on: cdc checkpoint set -c FILE "
+            "--source NAME --to binlog.NUMBER:4",
         )
     connection: list[Any] = []
 

@@ -68,7 +68,7 @@ async def test_a_purged_position_is_lost(reading: Reading):
     await purge(reading, position.file)
     with pytest.raises(PositionLost) as caught:
         await reading.source.open(position)
-    assert "--first-start" in caught.value.hint
+    assert "cdc checkpoint set" in caught.value.hint
     assert " s after our last" in str(caught.value)
     assert caught.value.exit_code == 6
 
