@@ -7,16 +7,17 @@ What one must know to change it:
 * One batch of a partition is in flight at a time. Sent partition by partition, a large
   partition would hold up the others, so batches go out in rounds: the first of each
   partition, then the second.
-* A single record larger than a batch gets a batch of its own; the broker judges it.
+* A single record larger than a batch gets a batch of its own.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
+from operator import is_
 from typing import Any, NamedTuple, TypeAlias
 
-from cdc.errors import Refused
 from cdc.model import Record
 
 Place: TypeAlias = tuple[str, int]
@@ -51,17 +52,28 @@ class Spread:
         return chosen
 
 
+class Unwritable(ValueError):
+    """A record that has no form in Kafka; `index` says which."""
+
+    def __init__(self, index: int, why: str) -> None:
+        super().__init__(why)
+        self.index = index
+
+
 def pack(
-    records: Sequence[Record], create: Callable[[], Any], chosen: dict[str, int], *, at: int | None = None
+    records: Sequence[Record], create: Callable[[str], Any], chosen: Mapping[str, int], *, at: int | None = None
 ) -> list[Parcel]:
-    """Pack records into batches made by `create`, their order within a partition kept. Raises Refused."""
+    """Pack records into batches that `create` makes for a topic, their order within a partition kept.
+
+    Raises Unwritable.
+    """
     current = int(time.time() * 1000) if at is None else at
     filling: dict[Place, Any] = {}
     rounds: list[list[tuple[Place, Any]]] = []
     level: dict[Place, int] = {}
 
     def begin(place: Place) -> Any:
-        builder = filling[place] = create()
+        builder = filling[place] = create(place[0])
         depth = level[place] = level.get(place, -1) + 1
         if depth == len(rounds):
             rounds.append([])
@@ -76,8 +88,21 @@ def pack(
             if builder.append(timestamp=when, key=key, value=value, headers=headers) is None:
                 begin(place).append(timestamp=when, key=key, value=value, headers=headers)
         except (TypeError, ValueError, OverflowError) as error:
-            raise Refused(
-                f"a record for {topic} cannot be written: {type(error).__name__}: {error}",
-                hint="keys and values are bytes, header names text, header values bytes",
-            ) from error
+            given = (topic, partition, key, value, headers, timestamp)
+            index = next(i for i, record in enumerate(records) if all(map(is_, record, given)))
+            raise Unwritable(index, f"{type(error).__name__}: {error}") from error
     return [Parcel(*place, builder, builder.size()) for round_ in rounds for place, builder in round_]
+
+
+def members(records: Sequence[Record], parcels: Sequence[Parcel], chosen: Mapping[str, int]) -> list[list[int]]:
+    """For each parcel the indexes of the records that `pack` has put into it."""
+    of_place: dict[Place, Iterator[int]] = {}
+    for place in {(parcel.topic, parcel.partition) for parcel in parcels}:
+        of_place[place] = iter(
+            [
+                index
+                for index, record in enumerate(records)
+                if (record.topic, chosen[record.topic] if record.partition is None else record.partition) == place
+            ]
+        )
+    return [list(islice(of_place[parcel.topic, parcel.partition], parcel.builder.record_count())) for parcel in parcels]

@@ -1,4 +1,4 @@
-"""Getting records into an open Kafka transaction, and naming what goes wrong there.
+"""Getting packed records into an open Kafka transaction, and naming what goes wrong there.
 
 What one must know to change it:
 
@@ -9,6 +9,10 @@ What one must know to change it:
   `IN_FLIGHT_BYTES` are under way at a time.
 * Once fenced, aiokafka's later calls say IllegalOperation or AssertionError; the reason is
   the exception of its sender task.
+* A topic that is deleted between two transactions makes the next one wait for ever: its partitions cannot
+  be added. So after `WORRY` seconds without an answer the topics are looked for.
+* aiokafka knows no name for some refusals, and calls them UnknownError as it calls a broker's own trouble (-1).
+  INVALID_RECORD (87: a compacted topic and no key) is made known to it here.
 """
 
 from __future__ import annotations
@@ -21,55 +25,59 @@ from aiokafka import AIOKafkaProducer
 from aiokafka import errors as kafka_errors
 
 from cdc.errors import Doubt, KafkaAccessDenied, Refused, SinkError
-from cdc.kafka.batches import Parcel, Spread, pack
+from cdc.kafka.batches import Parcel, Spread
+from cdc.kafka.fitting import Fitting, Packed, partitions_of
+from cdc.kafka.limits import Limits
 from cdc.model import Record
 
 IN_FLIGHT_BYTES = 32 << 20
+WORRY = 2.0
+
+
+class InvalidRecord(kafka_errors.BrokerResponseError):  # type: ignore[misc]  # aiokafka has no types
+    """The broker does not take a record as it is."""
+
+    errno = 87
+    message = "INVALID_RECORD"
+    description = "This record has failed the validation on the broker and hence will be rejected."
+
+
+kafka_errors.kafka_errors.setdefault(InvalidRecord.errno, InvalidRecord)
 
 FENCED = (kafka_errors.ProducerFenced, kafka_errors.InvalidProducerEpoch)
 """By a newer producer, or by the coordinator because the transaction timed out: they look the same."""
-_REFUSALS = (
-    kafka_errors.MessageSizeTooLargeError,
-    kafka_errors.RecordListTooLargeError,
-    kafka_errors.InvalidTimestampError,
-    kafka_errors.InvalidTopicError,
-    kafka_errors.TopicAuthorizationFailedError,
-    kafka_errors.UnknownTopicOrPartitionError,
-)
+_AFTER_ANOTHER = (kafka_errors.OutOfOrderSequenceNumber, kafka_errors.DuplicateSequenceNumber)
+"""What the batches behind a refused one get."""
 
 
-async def deliver(producer: AIOKafkaProducer, records: Sequence[Record], spread: Spread, topic: str) -> int:
+async def deliver(
+    producer: AIOKafkaProducer, records: Sequence[Record], spread: Spread, topic: str, *, limits: Limits | None = None
+) -> int:
+    """Pack and send; the offset behind what went to `topic`, 0 if nothing did. Raises Unfit and Refused."""
+    return await send(producer, await Fitting(limits, spread).pack(producer, records), topic, limits=limits)
+
+
+async def send(producer: AIOKafkaProducer, packed: Packed, topic: str, *, limits: Limits | None = None) -> int:
     """Send all and wait until the broker has all; the offset behind what went to `topic`, 0 if nothing did.
 
-    Raises Refused for a batch that it does not take.
+    Raises Refused for batches that it does not take.
     """
-    chosen = spread.turn(records, lambda name: len(_partitions(producer, name)) or 1)
     waits: list[asyncio.Future[Any]] = []
-    parcels = pack(records, producer.create_batch, chosen)
     sent, size, end = 0, 0, 0
-    for parcel in parcels:
+    for parcel in packed.parcels:
         if size and size + parcel.size > IN_FLIGHT_BYTES:
-            end = max(end, await _all_taken(parcels[sent : sent + len(waits)], waits, topic))
+            await _answered(producer, packed.parcels[sent:], waits, limits)
+            end = max(end, await _all_taken(packed, sent, waits, topic, limits=limits))
             sent, size, waits = sent + len(waits), 0, []
-        known = _partitions(producer, parcel.topic)
-        if parcel.partition not in known:
-            known = await _missing(producer, parcel)
+        if parcel.partition not in partitions_of(producer, parcel.topic):
+            raise Doubt(f"topic {parcel.topic} is gone", hint="topics are listed anew, rows routed anew")
         # no await may come between the look above and this call: it asks for unknown topics by name
         taken = await producer.send_batch(parcel.builder, parcel.topic, partition=parcel.partition)
         taken.add_done_callback(_seen)
         waits.append(taken)
         size += parcel.size
-    return max(end, await _all_taken(parcels[sent:], waits, topic))
-
-
-async def _missing(producer: AIOKafkaProducer, parcel: Parcel) -> set[int]:
-    """List topics again, for a topic or partition that is younger than the last listing. Raises Refused."""
-    await producer.client.force_metadata_update()
-    known = _partitions(producer, parcel.topic)
-    if parcel.partition not in known:
-        what = f"has no partition {parcel.partition}" if known else "does not exist"
-        raise Refused(f"topic {parcel.topic} {what}", hint="create it, or change the route that leads there")
-    return known
+    await _answered(producer, packed.parcels[sent:], waits, limits)
+    return max(end, await _all_taken(packed, sent, waits, topic, limits=limits))
 
 
 def doubt(what: str, reason: BaseException, transactional_id: str, deadline: float) -> SinkError:
@@ -91,38 +99,100 @@ def doubt(what: str, reason: BaseException, transactional_id: str, deadline: flo
     )
 
 
-def _partitions(producer: AIOKafkaProducer, topic: str) -> set[int]:
-    """The partitions that the last listing showed."""
-    return producer.client.cluster.partitions_for_topic(topic) or set()
-
-
 def _seen(taken: asyncio.Future[Any]) -> None:
     """Look at a batch's fate, so that asyncio does not complain where another one's ended the wait."""
     if not taken.cancelled():
         taken.exception()
 
 
-async def _all_taken(parcels: Sequence[Parcel], waits: Sequence[asyncio.Future[Any]], topic: str) -> int:
-    """Wait for all batches; the offset behind what `topic` got.
+async def _all_taken(
+    packed: Packed, first: int, waits: Sequence[asyncio.Future[Any]], topic: str, *, limits: Limits | None
+) -> int:
+    """What came of the batches from `first` on: the offset behind what `topic` got.
 
-    A fenced producer is the reason of everything else; else the first refusal counts.
+    A fenced producer is the reason of everything else; then a topic that is not ours to write; then refusals.
     """
     results = await asyncio.gather(*waits, return_exceptions=True)
-    failed = [(p, e) for p, e in zip(parcels, results, strict=True) if isinstance(e, BaseException)]
-    stored = [r for r in results if not isinstance(r, BaseException)]
+    failed = [(number, e) for number, e in enumerate(results, first) if isinstance(e, BaseException)]
     for _, error in failed:
         if isinstance(error, FENCED):
             raise error
-    for parcel, error in failed:
-        if isinstance(error, _REFUSALS):
-            raise Refused(
-                f"Kafka refuses {parcel.builder.record_count()} records for {parcel.topic}, "
-                f"partition {parcel.partition}: {error!r}",
-                hint="compare the topic's settings (max.message.bytes, message.timestamp.*) and the user's rights",
-            ) from error
+    for number, error in failed:
+        _denied(packed.parcels[number].topic, error, limits)
+    refused = [(number, error) for number, error in failed if is_refusal(error)]
+    if refused:
+        raise refusal(packed, refused)
     for _, error in failed:
         raise error
-    return max((taken.offset + 1 for taken in stored if taken.topic == topic), default=0)
+    taken = (result for result in results if not isinstance(result, BaseException))
+    return max((found.offset + 1 for found in taken if found.topic == topic), default=0)
+
+
+async def _answered(
+    producer: AIOKafkaProducer, parcels: Sequence[Parcel], waits: Sequence[asyncio.Future[Any]], limits: Limits | None
+) -> None:
+    """Wait for all answers. Raises Doubt where none can come."""
+    if not waits:
+        return
+    pending = set(waits)
+    while True:
+        _, pending = await asyncio.wait(pending, timeout=WORRY)
+        if not pending:
+            return
+        waiter = producer._txn_manager._transaction_waiter  # noqa: SLF001
+        if waiter is not None and waiter.done() and (error := waiter.exception()):
+            for topic in {parcel.topic for parcel in parcels}:
+                if topic in str(error):
+                    _denied(topic, error, limits)
+            raise error
+        await producer.client.force_metadata_update()
+        for parcel, wait in zip(parcels, waits, strict=False):  # those behind are not sent yet
+            if wait in pending and not partitions_of(producer, parcel.topic):
+                raise Doubt(
+                    f"topic {parcel.topic} was deleted while a Kafka transaction was writing to it",
+                    hint="topics are listed anew, and rows for it follow on_error",
+                )
+
+
+def _denied(topic: str, error: BaseException, limits: Limits | None) -> None:
+    """Remember a topic that is not ours to write, so that its records are known to be unfit. Raises Doubt."""
+    if isinstance(error, kafka_errors.TopicAuthorizationFailedError):
+        if limits is not None:
+            limits.deny(topic, "not authorised")
+        raise Doubt(
+            f"Kafka does not let us write to topic {topic}", hint="rows for it follow on_error from here on"
+        ) from error
+
+
+def is_refusal(error: BaseException) -> bool:
+    """Does this answer say that the broker will never take the batch?"""
+    return (
+        isinstance(error, kafka_errors.BrokerResponseError)
+        and not error.retriable
+        and not isinstance(error, (*FENCED, *_AFTER_ANOTHER, kafka_errors.TopicAuthorizationFailedError))
+    )
+
+
+def refusal(packed: Packed, refused: Sequence[tuple[int, BaseException]]) -> Refused:
+    """The error for batches that were refused; of each partition the first one counts."""
+    indexes = packed.members()
+    suspects: list[int] = []
+    seen: set[tuple[str, int]] = set()
+    for number, _ in refused:
+        parcel = packed.parcels[number]
+        if (parcel.topic, parcel.partition) not in seen:
+            seen.add((parcel.topic, parcel.partition))
+            suspects += indexes[number]
+    number, error = refused[0]
+    parcel = packed.parcels[number]
+    found = Refused(
+        f"Kafka refuses {parcel.builder.record_count()} records for {parcel.topic}, "
+        f"partition {parcel.partition}: {error!r}",
+        hint="which of them it is will be found out; then its on_error decides",
+        suspects=tuple(suspects),
+    )
+    found.__cause__ = error
+    return found
 
 
 def true_reason(producer: AIOKafkaProducer, error: BaseException) -> BaseException:

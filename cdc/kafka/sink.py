@@ -4,7 +4,10 @@
              -> None         a first start: found()       any state -> to be founded
     found()                  genesis and first checkpoint             -> ready
     commit() -> done         all records and the position are there   ready -> ready
+             -> Unfit        records Kafka would refuse; nothing sent ready -> ready
              -> Doubt        all or nothing, nobody knows             ready -> nothing but fence() helps
+             -> Refused      a doubt: the broker refused records      ready -> examine() may tell which
+    examine()                finds them in transactions never ended   any   -> nothing but fence() helps
     close()                  with `release`: a last checkpoint that says goodbye
 
 The rules, each of them paid for (measured on Kafka 4.1 and 4.3, aiokafka 0.14):
@@ -29,19 +32,22 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 from aiokafka import AIOKafkaProducer
 
-from cdc.errors import Doubt, Fenced, SinkError
+from cdc.errors import Doubt, Fenced, Refused, RowRefused, SinkError, TopicMissing, Unfit
 from cdc.kafka import first_start as first
 from cdc.kafka.batches import Spread
 from cdc.kafka.checkpoints import Names, decode, encode, encode_genesis, read_settled
 from cdc.kafka.client import FOREIGN, KafkaAddress, accelerated, cut, explain, make_producer
 from cdc.kafka.cluster import Cluster
-from cdc.kafka.delivery import FENCED, deliver, doubt, true_reason
+from cdc.kafka.delivery import FENCED, deliver, doubt, send, true_reason
+from cdc.kafka.fitting import Fitting, Packed
 from cdc.kafka.heartbeat import Heartbeat
+from cdc.kafka.limits import Limits
+from cdc.kafka.search import Search, probe
 from cdc.kafka.standby import Glance, glance, name_of, stand_by
 from cdc.model import Batch, Checkpoint, Observer, Record
 from cdc.position import Position
@@ -88,6 +94,8 @@ class KafkaSink:
         self._cluster = Cluster(address, timeout=deadline / 3)
         self._heartbeat = Heartbeat(address, self.names, self.instance, heartbeat_every)
         self._spread = Spread()
+        self._limits = Limits(self._cluster)
+        self._fitting = Fitting(self._limits, self._spread)
         self._producer: AIOKafkaProducer | None = None
         self._epoch: tuple[int, int] | None = None  # of our last producer; None: never fenced
         self._read_to = 0  # behind what we know of the topic: its end when we had fenced, or our last checkpoint
@@ -235,15 +243,20 @@ class KafkaSink:
         self._say("founded", position=str(position))
 
     async def commit(self, batch: Batch) -> None:
-        """All records of the batch and its position, or nothing. Raises Doubt: then only fence() may follow."""
+        """All records of the batch and its position, or nothing.
+
+        Raises Unfit, with nothing sent and nothing in doubt, and Doubt: then only fence() may follow.
+        """
         if self._founding:
             await self._discard()
             raise Doubt("commit() before found()", hint="a first start must be founded first")
         count = len(batch.records)
+        what = f"{count} records up to {batch.position}"
+        packed = await self._pack(what, [*batch.records, self._checkpoint(batch.position)])
         self._say("beginning", records=count, position=str(batch.position))
-        async with self._transaction(f"{count} records up to {batch.position}") as producer:
+        async with self._transaction(what) as producer:
             self._say("sending", records=count)
-            end = await self._deliver(producer, *batch.records, self._checkpoint(batch.position))
+            end = await send(producer, packed, self.names.topic, limits=self._limits)
             self._say("sent", records=count)
         self._written += count + 1
         self._read_to = end
@@ -263,9 +276,56 @@ class KafkaSink:
         )
         return Record(names.topic, 0, names.checkpoint_key, encode(checkpoint), [], None)
 
+    async def _pack(self, what: str, records: Sequence[Record]) -> Packed:
+        """Pack the records of a batch and, as the last one, its checkpoint. Raises Unfit for those of the batch."""
+        async with self._guarded(what) as producer:
+            try:
+                return await self._fitting.pack(producer, records)
+            except Unfit as error:
+                unfit = error
+            own = unfit.refusals.get(len(records) - 1)
+            if isinstance(own, TopicMissing):
+                raise Doubt(f"the checkpoint topic is gone: {own}", hint="what that means is found out now") from own
+            if own is not None:
+                raise SinkError(f"the checkpoint cannot be written: {own}", hint=own.hint) from own
+        raise unfit
+
+    async def examine(self, batch: Batch, refused: Refused) -> Mapping[int, RowRefused]:
+        """After Refused: which records of the batch does the broker not take? Then only fence() may follow.
+
+        Finds the first one of each partition; nothing where the refusal does not come again. May raise all
+        that fence() raises, and Doubt.
+        """
+        records = batch.records
+        if any(index >= len(records) for index in refused.suspects):
+            raise SinkError(
+                f"Kafka refuses the checkpoint of source {self.names.source}: {refused}",
+                hint=f"compare max.message.bytes of topic {self.names.topic}",
+            ) from refused
+        search = Search.among(refused.suspects, records)
+        self._say("examining", suspects=len(refused.suspects), position=str(batch.position))
+        while pieces := search.next():
+            await self.fence()
+            async with self._guarded("a search for refused records") as producer:
+                await producer.begin_transaction()
+                search.learn(records, await probe(producer, records, pieces))
+            await self._discard()  # never committed: the next fence ends it
+        self._limits.forget({records[index].topic for index in refused.suspects})
+        self._say("examined", found=len(search.found))
+        return search.found
+
     @asynccontextmanager
     async def _transaction(self, what: str) -> AsyncIterator[AIOKafkaProducer]:
-        """Begin, and commit when the block ends. Whatever goes wrong costs the producer and is a doubt."""
+        """Begin, and commit when the block ends."""
+        async with self._guarded(what) as producer:
+            await producer.begin_transaction()
+            yield producer
+            await producer.commit_transaction()
+            self._wrote = True
+
+    @asynccontextmanager
+    async def _guarded(self, what: str) -> AsyncIterator[AIOKafkaProducer]:
+        """The producer, with a deadline. Whatever goes wrong costs the producer and is a doubt."""
         producer = self._producer
         if producer is None:
             raise Doubt(f"no producer for {what}", hint="fence() must come first")
@@ -274,17 +334,18 @@ class KafkaSink:
             raise Doubt("the producer has reached its age and is replaced", hint="nothing to do: this is planned")
         try:
             async with asyncio.timeout(self._deadline):
-                await producer.begin_transaction()
                 yield producer
-                await producer.commit_transaction()
-                self._wrote = True
         except BaseException as error:
             reason = true_reason(producer, error)
             await self._discard()
             self._was_fenced = isinstance(reason, FENCED)
+            if isinstance(reason, Unfit):  # not of a batch: of a record of our own
+                reason = Doubt(str(reason), hint="what that means is found out now")
             if isinstance(reason, SinkError):
                 self._say("doubt", error=reason)
-                raise
+                if reason is error:
+                    raise
+                raise reason from error
             if not isinstance(reason, FOREIGN):
                 raise
             ours = doubt(what, reason, self.names.transactional_id, self._deadline)

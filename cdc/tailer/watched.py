@@ -8,8 +8,10 @@ over when the batch it went into is committed: a batch holds whole slices, in or
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Protocol
 
+from cdc.errors import Refused, RowRefused
 from cdc.model import Batch, Checkpoint, LogEnd, Sink, Slice, Source
 from cdc.position import Position
 
@@ -76,6 +78,10 @@ class WatchedSink:
         began = time.monotonic()
         await self._sink.commit(batch)
         self._counter.published(batch, time.monotonic() - began)
+
+    async def examine(self, batch: Batch, refused: Refused) -> Mapping[int, RowRefused]:
+        """As the sink's."""
+        return await self._sink.examine(batch, refused)
 
     async def close(self, *, release: Position | None = None) -> None:
         """As the sink's."""

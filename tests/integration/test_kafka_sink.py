@@ -19,7 +19,6 @@ from cdc.errors import (
     Fenced,
     HangingTransaction,
     KafkaUnavailable,
-    Refused,
 )
 from cdc.kafka import KafkaAddress, KafkaSink, KafkaTopics, read_checkpoint
 from cdc.kafka import sink as sink_module
@@ -109,47 +108,11 @@ async def test_records_without_partition_are_spread_over_all(kafka: Kafka) -> No
         assert all(len({r.partition for r in got if r.value == b"%d" % n}) == 1 for n in range(6))
 
 
-async def test_a_refused_record_is_a_doubt_and_nothing_is_visible(here: Place) -> None:
-    sink, seen = await here.founded()
-    good, bad = numbered(here.data, 1), Record(here.data, 0, b"k", os.urandom(2_000_000), [], None)
-    with pytest.raises(Refused, match="MessageSizeTooLarge") as caught:
-        await sink.commit(batch(1, good, bad))
-    assert here.data in str(caught.value)
-    assert seen.steps[-1] == "doubt"
-    with pytest.raises(Doubt, match="no producer"):
-        await sink.commit(batch(1, good))
-    checkpoint = await sink.fence()
-    assert checkpoint.position == position(0)
-    assert here.committed() == []
-    await sink.commit(batch(1, good))
-    assert here.committed() == [b"1"]
-
-
-async def test_an_unknown_topic_or_partition_is_refused_and_not_created(here: Place, kafka: Kafka) -> None:
-    sink, _ = await here.founded()
-    missing = unique("nosuch")
-    with pytest.raises(Refused, match=f"topic {missing} does not exist"):
-        await sink.commit(batch(1, numbered(here.data, 1), Record(missing, 0, b"k", b"v", [], None)))
-    await sink.fence()
-    with pytest.raises(Refused, match="has no partition 5"):
-        await sink.commit(batch(1, Record(here.data, 5, b"k", b"v", [], None)))
-    assert missing not in kafka.topics()
-    assert (await sink.fence()).position == position(0)
-    assert here.committed() == []
-
-
 async def test_a_topic_made_while_running_is_found(here: Place, kafka: Kafka) -> None:
     sink, _ = await here.founded()
     with kafka.fresh_topic("young") as young:
         await sink.commit(batch(1, numbered(young, 1)))
         assert [r.value for r in kafka.read_committed(young)] == [b"1"]
-
-
-async def test_a_record_that_cannot_be_encoded_is_refused(here: Place) -> None:
-    sink, _ = await here.founded()
-    with pytest.raises(Refused, match="cannot be written"):
-        await sink.commit(batch(1, Record(here.data, 0, b"k", b"v", [("\ud800", b"x")], None)))
-    assert (await sink.fence()).position == position(0)
 
 
 async def test_the_first_of_two_instances_is_fenced_and_says_by_whom(here: Place) -> None:
