@@ -106,8 +106,7 @@ class DeletedRow(Row):
     __slots__ = ()
 
 
-@dataclass(slots=True)
-class SourceTransaction:
+class SourceTransaction(NamedTuple):
     """One commit of the database that holds rows of ours.
 
     `file` and `position` are the byte after its last event, `commit_time` the seconds in

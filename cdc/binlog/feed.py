@@ -6,7 +6,7 @@
 
 One loop walks the packets of a socket or the events of a file. Most events cost it one
 unpack, one checksum and a look into a table of kinds. Rare events leave the loop for a
-method each (`reader.py`).
+method each (`reader.py`), and groups like the one before take a shorter way (`shortcut.py`).
 
 Rules one must know to change it:
 
@@ -40,25 +40,21 @@ from cdc.binlog.events import (
     WRITE,
 )
 from cdc.binlog.packets import HEAD, LARGEST, WHOLE, is_end
-from cdc.binlog.reader import Reader
 from cdc.binlog.refusals import ServerSaid, UnknownXaRows, undecodable
+from cdc.binlog.shortcut import FOREIGN, Shortcut, packet
 from cdc.errors import CdcError
 from cdc.model import SourceTransaction, TableSpec
 from cdc.position import Flavour, Position
 
 __all__ = ["Feed", "ServerSaid", "UnknownXaRows"]
 
-_packet = struct.Struct("<IBIB4xII").unpack_from
-"""Length and sequence number, status byte; time, type, size, end position of the event in it."""
 _event = struct.Struct("<IB4xII").unpack_from
 _NO_KIND = -1
 _LEAST, _MOST = events.HEADER, WHOLE - 1
 """Sizes of an event that is one packet."""
-_FOREIGN = (ValueError, LookupError, TypeError, OverflowError, struct.error, zlib.error, RecursionError)
-"""What our own functions raise on bytes that are not what they should be."""
 
 
-class Feed(Reader):
+class Feed(Shortcut):
     """A reader of the log of one server, from one position on."""
 
     def __init__(
@@ -117,20 +113,24 @@ class Feed(Reader):
         last_size, last_body, definition, active, mapped = self._map
         self._need, self._position = 0, None
         try:
-            while True:
+            if big.size:
+                p = self._odd_packet(buf, p)
+                pos = before = self._progress.at
+                last_size, last_body, definition, active, mapped = self._map
+            while not big.size:
                 if framed:
                     try:
-                        head, status, time, kind, size, ends = _packet(buf, p)
+                        head, status, time, kind, ends = packet(buf, p)
+                        size = (head & WHOLE) - 1
                     except struct.error:
                         status, kind = -1, _NO_KIND
-                    if status or head & WHOLE != size + 1 or not _LEAST <= size < _MOST or big.size:
+                    if status or not _LEAST <= size < _MOST:
                         self._progress.at = before = pos
                         self._map = last_size, last_body, definition, active, mapped
                         nxt = self._odd_packet(buf, p)
                         pos = self._progress.at
                         last_size, last_body, definition, active, mapped = self._map
-                        if nxt == p or big.size:
-                            p = nxt
+                        if nxt == p:
                             break
                         p = nxt
                         continue
@@ -208,6 +208,9 @@ class Feed(Reader):
                     if ends and ends != pos & 0xFFFFFFFF and self._outer is None:
                         pos = self._resync(pos, ends)
                     self._commit(time, pos)
+                    if active and framed:  # what came before shows what is usual
+                        self._map = last_size, last_body, definition, False, False
+                        nxt, pos = self._usual_groups(buf, nxt, pos)
                     mapped = active = False
                 elif k == TEXT and buf.endswith(b"\0BEGIN", e, stop) and self._is_begin(buf, e, stop):
                     self._begun = True
@@ -221,7 +224,7 @@ class Feed(Reader):
                     crc = self._crc if framed or self._outer is None else 0
                     pos = self._progress.at
                 p = nxt
-        except _FOREIGN as error:
+        except FOREIGN as error:
             pos = before
             raise undecodable(error, kind, f"{self._progress.file}:{pos}") from error
         except CdcError as error:

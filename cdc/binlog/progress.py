@@ -23,9 +23,8 @@ from cdc.binlog.events import GTID, GTID_TAGGED, HEADER, MARIADB_GTID, Gtid, gti
 from cdc.position import GtidList, GtidSet, GtidSetBuilder, LastTransaction, Position, PreparedTransaction, Sid
 
 _NUMBER = struct.Struct("<q").unpack_from
-_SEQUENCE = struct.Struct("<Q").unpack_from
-_SERVER = struct.Struct("<I").unpack_from
-_MARIADB = struct.Struct("<QI").unpack_from
+_MARIADB = struct.Struct("<5xI10xQI").unpack_from
+"""Server id, sequence number and domain of a MARIADB_GTID event."""
 _NO_END = 1 << 63
 
 
@@ -46,7 +45,7 @@ class Progress:
         self._out_of_order = set(start.out_of_order)
         self._sid, self._from, self._next, self._limit = b"", 0, 0, 0
         self._domain: int | None = None
-        self._sequence, self._event = 0, b""
+        self._server = self._sequence = 0
 
     # -- GTIDs ---------------------------------------------------------------------------
 
@@ -84,11 +83,11 @@ class Progress:
         """Put the GTID of a group's first event in. False where it was in."""
         kind = gtid[4]
         if kind == MARIADB_GTID:
-            sequence, domain = _MARIADB(gtid, HEADER)
+            server, sequence, domain = _MARIADB(gtid)
             if domain == self._domain and sequence > self._sequence:
-                self._sequence, self._event = sequence, gtid
+                self._server, self._sequence = server, sequence
             else:
-                self._add_mariadb(domain, sequence, gtid)
+                self._add_mariadb(domain, server, sequence)
         elif kind == GTID:
             (number,) = _NUMBER(gtid, 36)
             if number == self._next and number < self._limit and gtid[20:36] == self._sid:
@@ -99,7 +98,7 @@ class Progress:
             return self._add(_read(gtid), b"")
         return True
 
-    def _add_mariadb(self, domain: int, sequence: int, gtid: bytes) -> None:
+    def _add_mariadb(self, domain: int, server: int, sequence: int) -> None:
         """Another domain than the last one's, or a number that went back."""
         self._flush()
         if self._domains is None:
@@ -107,8 +106,8 @@ class Progress:
         known = self._domains.get(domain)
         if known is not None and sequence <= known[1]:
             self._out_of_order.add(domain)
-        self._domains[domain] = (_SERVER(gtid, 5)[0], sequence)
-        self._domain, self._sequence, self._event = domain, sequence, gtid
+        self._domains[domain] = (server, sequence)
+        self._domain, self._server, self._sequence = domain, server, sequence
 
     def _add(self, gtid: Gtid, raw: bytes) -> bool:
         if self._builder is None:
@@ -126,7 +125,7 @@ class Progress:
     def _flush(self) -> None:
         """What was only counted, into the set or the list."""
         if self._domains is not None and self._domain is not None:
-            self._domains[self._domain] = (_SERVER(self._event, 5)[0], self._sequence)
+            self._domains[self._domain] = (self._server, self._sequence)
         if self._builder is not None and self._next > self._from:
             self._builder.add_range((_source(self._sid), ""), self._from, self._next - 1)
         self._from, self._next, self._limit = 0, 0, 0
@@ -176,13 +175,15 @@ class Progress:
 
 def text_of(gtid: bytes | None) -> str | None:
     """The GTID of a group's first event as text; None for an anonymous one, or none."""
-    if gtid is None or gtid[4] not in (MARIADB_GTID, GTID, GTID_TAGGED):
+    if gtid is None:
         return None
-    if gtid[4] == MARIADB_GTID:
-        return _mariadb_source(gtid[27:31], gtid[5:9]) + str(_SEQUENCE(gtid, HEADER)[0])
-    if gtid[4] == GTID:
+    kind = gtid[4]
+    if kind == MARIADB_GTID:
+        server, sequence, domain = _MARIADB(gtid)
+        return f"{domain}-{server}-{sequence}"
+    if kind == GTID:
         return f"{_source(gtid[20:36])}:{_NUMBER(gtid, 36)[0]}"
-    return str(_read(gtid))
+    return str(_read(gtid)) if kind == GTID_TAGGED else None
 
 
 def _read(gtid: bytes) -> Gtid:
@@ -193,11 +194,6 @@ def _read(gtid: bytes) -> Gtid:
     if number < 1:
         raise ValueError("a GTID without a number")
     return Gtid(_source(gtid[20:36]), "", number)
-
-
-@lru_cache(256)
-def _mariadb_source(domain: bytes, server: bytes) -> str:
-    return f"{int.from_bytes(domain, 'little')}-{int.from_bytes(server, 'little')}-"
 
 
 @lru_cache(256)

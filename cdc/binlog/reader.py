@@ -192,6 +192,8 @@ class Reader(Groups, ABC):
         """Any event that is not of the hot kinds; `raw` is all of it, the count stands behind it."""
         time, _, _, size, ends, flags = _head(raw)
         progress = self._progress
+        if size != len(raw):
+            raise ValueError("an event whose size is not that of its packet")
         if kind == events.FORMAT_DESCRIPTION:
             self._format_description(raw, time, made_up=ends == 0)
         elif kind == events.ROTATE:
