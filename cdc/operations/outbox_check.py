@@ -41,13 +41,18 @@ _TYPE = re.compile(r"(\w+)(?:\((.*?)\))?")
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One thing in which the table is not as the layout has it; `alter` is what an ALTER TABLE would say."""
+    """One thing in which the table is not as the layout has it.
+
+    `alter` is what an ALTER TABLE would say, `then` what a second one would: MySQL refuses defaults
+    that differ at each call (error 1674) in an ALTER that copies the table.
+    """
 
     level: Literal["problem", "note"]
     subject: str
     what: str
     hint: str
     alter: str | None = None
+    then: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +69,11 @@ class Checked:
         return sum(difference.level == "problem" for difference in self.differences)
 
     def upgrade(self) -> str:
-        """One ALTER TABLE that takes away what can be taken away without touching data; empty where there is none."""
-        parts = list(dict.fromkeys(difference.alter for difference in self.differences if difference.alter))
-        return f"ALTER TABLE {TableName.parse(self.table).quoted}\n  " + ",\n  ".join(parts) + ";\n" if parts else ""
+        """ALTER TABLE for what can be taken away without touching data; empty where there is nothing."""
+        first = dict.fromkeys(difference.alter for difference in self.differences if difference.alter)
+        second = dict.fromkeys(difference.then for difference in self.differences if difference.then)
+        head = f"ALTER TABLE {TableName.parse(self.table).quoted}\n  "
+        return "".join(head + ",\n  ".join(parts) + ";\n" for parts in (first, second) if parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +136,8 @@ def check_table(query: Query, table: TableName, layout: Layout) -> Checked:
 
 def _live(row: Sequence[Any]) -> _Live:
     name, type_, null, default, extra, charset, collation = row
+    # MySQL shows no default of a key's column after ALTER COLUMN ... SET DEFAULT (...), though it has one
+    default = "(...)" if default is None and "DEFAULT_GENERATED" in str(extra).upper() else default
     default = None if default is None or str(default) == "NULL" else str(default)
     type_ = type_.decode() if isinstance(type_, bytes) else str(type_)
     return _Live(str(name), type_, null == "YES", default, str(extra or ""), charset, collation)
@@ -160,22 +169,23 @@ def _columns(layout: Layout, live: Mapping[str, _Live]) -> Iterator[Difference]:
         there = live.get(column.name.lower())
         if there is None:
             place = "FIRST" if before is None else f"AFTER {quote(before)}"
-            yield Difference(
-                "problem" if column.is_written else "note",
-                column.name,
-                f"it is missing ({column.definition.partition(' DEFAULT')[0]})",
-                "Add it; every INSERT names it."
-                if column.is_written
-                else "Add it, or map the columns you have with --column.",
-                f"ADD COLUMN {quote(column.name)} {_definition(column)} {place}",
-            )
+            what = f"it is missing ({column.definition.partition(' DEFAULT')[0]})"
+            if column.role == "id":
+                hint = (
+                    "Existing rows have none: make a new table, or map the column that is your id with --column id=..."
+                )
+                yield Difference("problem", column.name, what, hint)
+            else:
+                level: Literal["problem", "note"] = "problem" if column.is_written else "note"
+                add = f"ADD COLUMN {quote(column.name)} {_definition(column, add=True)} {place}"
+                yield Difference(level, column.name, what, "Add it; an INSERT names it.", add, _then(column))
         else:
-            yield from _column(column, there)
+            yield from _column(column, there, cqrs=layout.name == "cqrs")
         before = column.name
 
 
-def _column(column: Column, live: _Live) -> Iterator[Difference]:
-    repair = f"MODIFY COLUMN {quote(live.name)} {_definition(column)}"
+def _column(column: Column, live: _Live, *, cqrs: bool) -> Iterator[Difference]:
+    repair = (f"MODIFY COLUMN {quote(live.name)} {_definition(column)}", _then(column))
     same_family = _family(column.kind) == _family(live.kind)
     if "GENERATED" in live.extra.upper() and "DEFAULT_GENERATED" not in live.extra.upper() and column.is_written:
         yield Difference("problem", column.name, "it is generated: nobody can write it", "Make it an ordinary column.")
@@ -189,35 +199,48 @@ def _column(column: Column, live: _Live) -> Iterator[Difference]:
         )
         return
     elif _capacity(live.kind, live.length) < _capacity(column.kind, column.length):
-        yield Difference("problem", column.name, f"{live.type} is less than {column.type}", "Widen it.", repair)
+        yield Difference("problem", column.name, f"{live.type} is less than {column.type}", "Widen it.", *repair)
     elif live.kind != column.kind and not (live.kind == "LONGTEXT" and column.kind == "JSON"):
         yield Difference("note", column.name, f"it is {live.type}, not {column.type}", _kind_hint(column, live))
-    yield from _details(column, live, repair)
+    yield from _details(column, live, repair, cqrs=cqrs)
 
 
-def _details(column: Column, live: _Live, repair: str) -> Iterator[Difference]:
+def _details(column: Column, live: _Live, repair: tuple[str, str | None], *, cqrs: bool) -> Iterator[Difference]:
     if column.null and not live.null:
         what = f"it takes no NULL, and an event may have no {column.role}"
-        yield Difference("problem", column.name, what, "Allow NULL.", repair)
+        yield Difference("problem", column.name, what, "Allow NULL.", *repair)
     elif live.null and not column.null:
-        yield Difference("note", column.name, "it takes NULL", "An event without it has no record.", repair)
+        yield Difference("note", column.name, "it takes NULL", "An event without it has no record.", *repair)
     if column.default is not None and live.default is None:
         what = "it has no default: an INSERT of plain SQL must bring it"
         level: Literal["problem", "note"] = "note" if live.null else "problem"
-        yield Difference(level, column.name, what, "Give it the layout's default.", repair)
+        yield Difference(level, column.name, what, "Give it the layout's default.", then=_set_default(column))
     if live.charset not in {None, "utf8mb4"} and _family(column.kind) == "text":
         what = f"its character set is {live.charset}: it cannot hold every text"
-        yield Difference("problem", column.name, what, "Make it utf8mb4.", repair)
+        level = "note" if column.role in {"name", "topic"} and cqrs else "problem"
+        yield Difference(level, column.name, what, "Make it utf8mb4.", *repair)
     elif live.collation and not live.collation.endswith("_bin") and column.role in {"name", "topic"}:
         what = f"its collation {live.collation} takes different texts for equal; Kafka does not"
         yield Difference("note", column.name, what, "Only your own queries notice.")
 
 
-def _definition(column: Column) -> str:
-    """With the character set: the table's own default may be another."""
+def _definition(column: Column, *, add: bool = False) -> str:
+    """With the character set, because the table's own may be another; without a default that is an expression."""
+    definition = column.definition
+    if _then(column) is not None:
+        definition = definition.partition(" DEFAULT")[0]
+        definition += f" DEFAULT CURRENT_TIMESTAMP({column.length or 0})" if add and column.kind == "DATETIME" else ""
     if _family(column.kind) != "text" or column.kind in {"JSON", "UUID"}:
-        return column.definition
-    return column.definition.replace(column.type, f"{column.type} CHARACTER SET utf8mb4 COLLATE utf8mb4_bin", 1)
+        return definition
+    return definition.replace(column.type, f"{column.type} CHARACTER SET utf8mb4 COLLATE utf8mb4_bin", 1)
+
+
+def _then(column: Column) -> str | None:
+    return _set_default(column) if (column.default or "").startswith("(") else None
+
+
+def _set_default(column: Column) -> str:
+    return f"ALTER COLUMN {quote(column.name)} SET DEFAULT {column.default}"
 
 
 def _kind_hint(column: Column, live: _Live) -> str:
