@@ -24,7 +24,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Any, NamedTuple, Protocol, TypeAlias
@@ -41,13 +41,14 @@ class TableSpec:
     """An outbox table the source shall read.
 
     `needed` columns must be there (`ColumnMissing` else); `wanted` ones are decoded where
-    they are; None wants all.
+    they are; None wants all. With `updates` rows that an UPDATE made come, too.
     """
 
     schema: str
     name: str
     needed: frozenset[str] = frozenset()
     wanted: frozenset[str] | None = None
+    updates: bool = False
 
     def __str__(self) -> str:
         return f"{self.schema}.{self.name}"
@@ -58,24 +59,28 @@ class Column:
     """A column of a row as the log describes it.
 
     `kind` is one of integer, float, decimal, text, binary, json, temporal. `length` is
-    the declared length in bytes where the log says so.
+    the declared length in bytes where the log says so. `type` is a number's or time's SQL
+    type as the server spells it, `bigint unsigned`, `decimal(10,2)`, `datetime(6)`; empty for others.
     """
 
     name: str
     kind: str
     length: int | None = None
+    type: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TableSchema:
     """One form an outbox table had, with the columns its rows hold, in the table's order.
 
-    The decoder makes one per distinct definition, so identity is a good cache key.
+    The decoder makes one per distinct definition, so identity is a good cache key. The rows of an
+    `updated` one are what an UPDATE made of older rows; they come only from a table that asks for them.
     """
 
     schema: str
     table: str
     columns: tuple[Column, ...]
+    updated: bool = False
     index: Mapping[str, int] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -127,11 +132,28 @@ class Slice:
 
     `position` is behind all of `transactions` and behind everything before it that held
     no rows of ours; it never lies inside a transaction. `size` is the bytes of the log read.
+    `snapshot` is how far a snapshot is behind these rows, which then are the table's and not the log's.
     """
 
     transactions: list[SourceTransaction]
     position: Position
     size: int
+    snapshot: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """How rows of one form of a table become records: what an envelope hands to the router.
+
+    `encode` gives value and headers. `key` and `partition` are what the row itself asks for (None: it has no
+    such thing, or asks for nothing), `timestamp` the record's time in milliseconds, None for the publish time.
+    They raise ValueInvalid.
+    """
+
+    encode: Callable[[tuple[Value, ...]], tuple[bytes | None, list[Header]]]
+    key: Callable[[tuple[Value, ...]], bytes | None] | None = None
+    partition: Callable[[tuple[Value, ...]], int | None] | None = None
+    timestamp: Callable[[tuple[Value, ...]], int | None] | None = None
 
 
 class Record(NamedTuple):
@@ -190,6 +212,7 @@ class Batch:
     transactions: int = 0
     size: int = 0
     commit_time: int = 0
+    snapshot: Mapping[str, Any] | None = None
     parts: list[Part] = field(default_factory=list)
     skipped: Counter[str] = field(default_factory=Counter)
     parked: Counter[str] = field(default_factory=Counter)
@@ -261,7 +284,8 @@ class Observer(Protocol):
     """Is told every step by name, with its facts. Must not block and must not raise.
 
     Steps of one source, in order: `standing_by`, `fencing`, `fenced`, `first_start`,
-    `founding`, `founded`, `table_added`, `opening`, `opened`, then `looking_up`, `paused`, `read`, `routed`, `refused`,
+    `founding`, `founded`, `table_added`, at a snapshot `snapshot_begun` or `snapshot_resumed`, `snapshotting`,
+    `snapshot_done`, then `opening`, `opened`, `looking_up`, `paused`, `read`, `routed`, `refused`,
     `beginning`, `sending`, `sent`, `committed`, `advanced`, in trouble `doubt` and
     `starting_over`, and at the end `stopping` or `caught_up`, `draining`, `released`.
     Crash tests die at each of them.
@@ -275,10 +299,14 @@ class Source(Protocol):
     """A database's log."""
 
     async def first_position(self, start: str) -> Position:
-        """Where a first start begins: `start` is earliest or latest."""
+        """Where a first start begins: `start` is earliest, latest or snapshot."""
 
-    async def open(self, position: Position, *, careful: bool = False) -> None:
+    async def open(
+        self, position: Position, *, careful: bool = False, snapshot: Mapping[str, Any] | None = None
+    ) -> None:
         """Connect, make sure it is this position's history, and begin to read behind it. Raises SourceError.
+
+        `snapshot` is how far a snapshot is (empty: not begun); what it lacks comes before the log.
 
         `careful`: a slice holds at most one transaction with rows, so that all before a
         row nobody takes can be committed.
@@ -305,7 +333,10 @@ class Sink(Protocol):
         """
 
     async def found(self, position: Position, start: str) -> None:
-        """First start: commit the genesis record and the first checkpoint together."""
+        """First start: commit the genesis record and the first checkpoint together.
+
+        With `start` snapshot the checkpoint says that one is begun (an empty mapping).
+        """
 
     async def commit(self, batch: Batch) -> None:
         """All records of the batch and its position, or nothing.

@@ -20,6 +20,8 @@ Invariants, each relied on elsewhere:
 * A row that is refused with `stop` ends the source *before* anything of its transaction is sent
   and *after* all before it is committed: the slices before it at once, then the log is opened
   again with one transaction a slice (`careful`).
+* Who is careful is so until as many rows are behind as gave trouble; so is one that meets doubt after doubt at
+  one place. What becomes of a row that is refused is told in `refusals`.
 """
 
 from __future__ import annotations
@@ -28,12 +30,32 @@ import asyncio
 import random
 import re
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterable, Mapping
 from dataclasses import dataclass
+from operator import attrgetter
+from typing import Any
 
-from cdc.errors import CdcError, Doubt, Refused, RowRefused, SourceError, TopicMissing
-from cdc.model import Batch, LogEnd, Observer, Record, Router, Row, Sink, Slice, Source, SourceTransaction, Topics
+from cdc.errors import CdcError, Doubt, PartitionsChanged, Refused, RowRefused, SourceError, Unfit
+from cdc.model import (
+    Batch,
+    LogEnd,
+    Observer,
+    Parking,
+    Part,
+    Record,
+    Router,
+    Sink,
+    Slice,
+    Source,
+    SourceTransaction,
+    Topics,
+)
 from cdc.position import GtidSet, Position
+from cdc.refusals import Refusals, Routed
+
+DOUBTS = 3
+"""Doubts at one place that make us careful, and refusals there that nothing explains that end us."""
+_topic = attrgetter("topic")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +87,20 @@ class Pump:
         start: str,
         until_caught_up: bool = False,
         limits: Limits | None = None,
+        parking: Parking | None = None,
+        stop_on_partition_change: bool = False,
     ) -> None:
         self._source, self._router, self._topics, self._sink, self._observe = source, router, topics, sink, observer
+        self._refusals = Refusals(router, topics, parking, observer)
+        self._stop_on_partition_change = stop_on_partition_change
+        self._partitions: dict[str, int | None] = {}  # of the topics that rows went to
         self._start, self._until_caught_up, self._limits = start, until_caught_up, limits or Limits()
         self._stopping = asyncio.Event()
         self._careful = self._has_worked = False
+        self._snapshot: Mapping[str, Any] | None = None  # how far a snapshot is, as the checkpoint has it
         self._pauses = 0
+        self._rows_in_trouble = self._careful_rows = 0
+        self._doubts = self._unexplained = 0  # since something was committed
         self.read_position: Position | None = None
         self.committed: Position | None = None
 
@@ -82,7 +112,7 @@ class Pump:
         """Work until stopped or caught up. Raises the CdcError that ended it."""
         while True:
             try:
-                await self._session()
+                over = await self._session()
             except CdcError as error:
                 await self._source.close()
                 if not self._starts_over(error):
@@ -92,7 +122,8 @@ class Pump:
                 if await self._stopped_within(pause):
                     return
             else:
-                return
+                if over:
+                    return
 
     async def close(self) -> None:
         """Let go of both ends without a release; for after an error or a cancelled run."""
@@ -101,26 +132,31 @@ class Pump:
 
     # -- start ---------------------------------------------------------------------------
 
-    async def _session(self) -> None:
+    async def _session(self) -> bool:
+        """From fence to release. False: what made us careful is behind, and another session follows."""
         position = await self._unless_stopped(self._resume())
         if position is None:
-            return
+            return True
         target = await self._source.log_end() if self._until_caught_up else None
-        await self._flow(position, target)
+        over = await self._flow(position, target)
         await self._source.close()
-        self._observe("draining")
-        await self._sink.close(release=self.committed)
+        if over:
+            self._observe("draining")
+            await self._sink.close(release=self.committed)
+        return over
 
     async def _resume(self) -> Position:
         checkpoint = await self._sink.fence()
         if checkpoint is None:
             position = await self._source.first_position(self._start)
             await self._sink.found(position, self._start)
+            self._snapshot = {} if self._start == "snapshot" else None
         else:
-            position = checkpoint.position
+            position, self._snapshot = checkpoint.position, checkpoint.snapshot
         self.read_position = self.committed = position
         await self._topics.refresh()
-        await self._source.open(position, careful=self._careful)
+        await self._refusals.open()
+        await self._source.open(position, careful=self._careful, snapshot=self._snapshot)
         self._has_worked = True
         return position
 
@@ -136,27 +172,27 @@ class Pump:
 
     # -- flow ----------------------------------------------------------------------------
 
-    async def _flow(self, position: Position, target: LogEnd | None) -> None:  # noqa: PLR0912 - one loop, read from top to bottom
-        """Read, route and commit, one commit at a time, until stopped or the target is committed."""
-        batch = Batch(position)
+    async def _flow(self, position: Position, target: LogEnd | None) -> bool:  # noqa: PLR0912 - one loop, read from top to bottom
+        """Read, route and commit, one commit at a time, until stopped or the target is committed; or no more careful."""
+        batch = Batch(position, snapshot=self._snapshot)
         reading: asyncio.Task[Slice] | None = None
-        committing: asyncio.Task[Position] | None = None
+        committing: asyncio.Task[tuple[Position, Mapping[str, Any] | None]] | None = None
         stopping = asyncio.ensure_future(self._stopping.wait())
         refused: CdcError | None = None
         last_commit = time.monotonic()
         try:
             while True:
-                reached = target is not None and is_reached(batch.position, target)
+                reached = target is not None and batch.snapshot is None and is_reached(batch.position, target)
                 ending = stopping.done() or reached or refused is not None
                 if committing is None:
                     if self._is_due(batch, idle=time.monotonic() - last_commit, ending=ending):
                         committing = asyncio.create_task(self._commit(batch))
-                        batch = Batch(batch.position)
+                        batch = Batch(batch.position, snapshot=batch.snapshot)
                     elif refused is not None:
                         raise refused
                     elif ending:
                         self._observe("caught_up" if reached else "stopping", position=batch.position)
-                        return
+                        return True
                 if reading is None and not ending and self._has_room(batch):
                     reading = asyncio.create_task(self._source.read())
                 waits = {task for task in (reading, committing) if task is not None}
@@ -167,13 +203,16 @@ class Pump:
                 )
                 if committing is not None and committing.done():
                     task, committing = committing, None
-                    self.committed = task.result()
+                    self.committed, self._snapshot = task.result()
                     self._pauses, last_commit = 0, time.monotonic()
+                    if self._careful and self._careful_rows <= 0 and refused is None:
+                        self._careful = False
+                        return False
                 if reading is not None and reading.done() and refused is None:
                     done, reading = reading, None
                     try:
                         await self._take(done.result(), batch)
-                    except (RowRefused, SourceError) as error:
+                    except (RowRefused, SourceError, PartitionsChanged) as error:
                         if error.retryable:
                             raise
                         refused = error  # what came before it is committed first
@@ -189,6 +228,8 @@ class Pump:
         """Records go at once, and so does a full batch; else a moved position waits until idle for long enough."""
         if batch.records or not self._has_room(batch):
             return True
+        if batch.snapshot is None is not self._snapshot:
+            return True  # the rows are all there: from here on the log
         return batch.position != self.committed and (ending or idle >= self._limits.idle_checkpoint)
 
     def _has_room(self, batch: Batch) -> bool:
@@ -196,8 +237,17 @@ class Pump:
             return False  # a transaction a batch, so that the broker's refusal is of that one alone
         return len(batch.records) < self._limits.records and batch.size < self._limits.size
 
-    async def _commit(self, batch: Batch) -> Position:
-        await self._sink.commit(batch)
+    async def _commit(self, batch: Batch) -> tuple[Position, Mapping[str, Any] | None]:
+        rows = _rows(transaction for part in batch.parts for transaction in part.transactions)
+        try:
+            await self._send(batch)
+        except (Doubt, RowRefused):
+            self._doubts += 1
+            self._rows_in_trouble = rows
+            raise
+        self._refusals.committed(batch)
+        self._doubts = self._unexplained = 0
+        self._careful_rows -= rows
         self._observe(
             "advanced",
             records=len(batch.records),
@@ -205,50 +255,85 @@ class Pump:
             commit_time=batch.commit_time,
             position=batch.position,
         )
-        return batch.position
+        return batch.position, batch.snapshot
+
+    async def _send(self, batch: Batch) -> None:
+        """Commit it, without the records that Kafka would not take. Raises Doubt, and RowRefused for `stop`."""
+        while True:
+            try:
+                return await self._sink.commit(batch)
+            except Unfit as unfit:
+                await self._refusals.amend(batch, unfit.refusals)
+            except Refused as refused:
+                verdicts = await self._sink.examine(batch, refused)
+                self._refusals.remember(batch, verdicts)
+                self._unexplained = 0 if verdicts else self._unexplained + 1
+                raise
 
     async def _take(self, slice_: Slice, batch: Batch) -> None:
         """Route a slice's rows into the batch. All of it or nothing: a refusal leaves the batch as it was."""
         self._observe("read", transactions=len(slice_.transactions), size=slice_.size, position=slice_.position)
-        records: list[Record] = []
-        for transaction in slice_.transactions:
-            for row in transaction.rows:
-                record = await self._route(row, transaction)
-                if record is not None:
-                    records.append(record)
-        batch.records.extend(records)
+        try:
+            routed = await self._route(slice_)
+            self._watch_partitions(routed.records)
+        except RowRefused:
+            self._rows_in_trouble = _rows(slice_.transactions)
+            raise
+        if slice_.transactions:
+            batch.parts.append(Part(len(batch.records), slice_.transactions, routed.rows))
+        batch.records += routed.records
+        batch.skipped += routed.skipped
+        batch.parked += routed.parked
+        batch.letters += routed.letters
         batch.position = self.read_position = slice_.position
+        batch.snapshot = slice_.snapshot
         batch.size += slice_.size
         if slice_.transactions:
             batch.transactions += len(slice_.transactions)
             batch.commit_time = slice_.transactions[-1].commit_time
-            self._observe("routed", records=len(records))
+            self._observe("routed", records=len(routed.records))
 
-    async def _route(self, row: Row, transaction: SourceTransaction) -> Record | None:
-        try:
+    async def _route(self, slice_: Slice) -> Routed:
+        """All of a slice's records. Raises RowRefused for a row whose policy is stop."""
+        mark, route = None if slice_.snapshot is None else "snapshot", self._router.route
+        made: list[Record | None] = []
+        if not self._refusals.expects(slice_):
             try:
-                return self._router.route(row)
-            except TopicMissing:
-                # It may have been made since the topics were listed.
-                await self._topics.refresh()
-                return self._router.route(row)
-        except RowRefused as error:
-            where = f"{row.table} at {transaction.file}:{transaction.position}"
-            if self._router.on_error(row) == "skip":
-                self._observe("refused", error=error, where=where, policy="skip")
-                return None
-            refused = type(error)(f"{error} (row of {where})", hint=error.hint)
-            raise refused from error
+                for transaction in slice_.transactions:
+                    for row in transaction.rows:
+                        made.append(route(row, mark))  # noqa: PERF401 - what is made before a refusal counts
+                return Routed.of(made)
+            except RowRefused:
+                pass  # this row is routed again, with time to think
+        return await self._refusals.route(slice_, mark, made)
+
+    def _watch_partitions(self, records: Iterable[Record]) -> None:
+        """Say once when a topic's partitions have changed: keys may go elsewhere from here on. Raises PartitionsChanged."""
+        for topic in set(map(_topic, records)):
+            count = self._topics.partitions(topic)
+            before = self._partitions.setdefault(topic, count)
+            if count == before:
+                continue
+            if self._stop_on_partition_change:
+                raise PartitionsChanged(
+                    f"topic {topic} has {count} partitions, and had {before}: from here on keys go to other ones",
+                    hint="let consumers finish what is there, then start again: the new count is taken as it is",
+                )
+            self._partitions[topic] = count
+            self._observe("partitions_changed", topic=topic, before=before, now=count)
 
     # -- ends ----------------------------------------------------------------------------
 
     def _starts_over(self, error: CdcError) -> bool:
-        self._careful = isinstance(error, (RowRefused, Refused)) and not self._careful
-        if isinstance(error, Refused) and not self._careful:
-            return False  # it came again, alone in its batch
+        if isinstance(error, RowRefused) and self._careful:
+            return False  # it came again, with all before it committed
+        if isinstance(error, Refused) and self._unexplained >= DOUBTS:
+            return False  # it comes again and again, and no record is to blame
+        if isinstance(error, RowRefused) or self._doubts >= DOUBTS:
+            self._careful, self._careful_rows = True, self._rows_in_trouble
         if self._until_caught_up and not self._has_worked and not isinstance(error, Doubt):
             return False  # somebody waits for the end: better an answer than hope (a doubt means that Kafka answers)
-        return self._careful or error.retryable
+        return isinstance(error, RowRefused) or error.retryable
 
     def _pause(self) -> float:
         """Seconds before the next try: longer each time, never two instances in step."""
@@ -263,6 +348,10 @@ class Pump:
         except TimeoutError:
             return False
         return True
+
+
+def _rows(transactions: Iterable[SourceTransaction]) -> int:
+    return sum(len(transaction.rows) for transaction in transactions)
 
 
 def is_reached(position: Position, target: LogEnd) -> bool:

@@ -34,6 +34,7 @@ import logging
 import secrets
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 
 from aiokafka import AIOKafkaProducer
 
@@ -103,7 +104,8 @@ class KafkaSink:
         self._was_fenced = False
         self._founding = False
         self._written = 0
-        self._last: Checkpoint | None = None  # what must be carried on: snapshot, unknown fields
+        self._last: Checkpoint | None = None  # what must be carried on: unknown fields
+        self._snapshot: Mapping[str, Any] | None = None  # as it is in the last checkpoint
         if not accelerated():
             _log.warning("aiokafka's C extension is not in use: building records costs several times the CPU")
 
@@ -213,15 +215,17 @@ class KafkaSink:
         record = reading.get(names.checkpoint_key)
         if record is not None and record.value is not None:
             self._last = decode(record.value, names, self._cluster.id)
+            self._snapshot = self._last.snapshot
             self._heartbeat.founded, self._founding, self._first_start = True, False, False
             self._say("fenced", instance=self.instance, position=str(self._last.position), before=self._last.instance)
-            if added := sorted(set(self._tables) - set(self._last.tables)):
+            added = sorted(set(self._tables) - set(self._last.tables))
+            if added and self._snapshot is None:  # a snapshot that is not done takes them with it
                 self._say("table_added", tables=", ".join(added), position=str(self._last.position))
             return self._last
         why = first.why_lost(reading, names)
         if why is not None:
             reason = self._overruled(why)
-        self._last, self._founding = None, True
+        self._last, self._snapshot, self._founding = None, None, True
         self._say("fenced", instance=self.instance, position=None)
         self._say("first_start", topic=names.topic, reason=reason or "the checkpoint topic is empty")
         return None
@@ -237,8 +241,9 @@ class KafkaSink:
         value = encode_genesis(names.source, self._cluster.id, start)
         genesis = Record(names.topic, 0, names.genesis_key, value, [], None)
         async with self._transaction("the genesis of this source") as producer:
-            end = await self._deliver(producer, genesis, self._checkpoint(position))
-        self._read_to = end
+            snapshot: Mapping[str, Any] | None = {} if start == "snapshot" else None
+            end = await self._deliver(producer, genesis, self._checkpoint(position, snapshot))
+        self._read_to, self._snapshot = end, snapshot
         self._founding, self._first_start, self._heartbeat.founded = False, False, True
         self._say("founded", position=str(position))
 
@@ -252,17 +257,17 @@ class KafkaSink:
             raise Doubt("commit() before found()", hint="a first start must be founded first")
         count = len(batch.records)
         what = f"{count} records up to {batch.position}"
-        packed = await self._pack(what, [*batch.records, self._checkpoint(batch.position)])
+        packed = await self._pack(what, [*batch.records, self._checkpoint(batch.position, batch.snapshot)])
         self._say("beginning", records=count, position=str(batch.position))
         async with self._transaction(what) as producer:
             self._say("sending", records=count)
             end = await send(producer, packed, self.names.topic, limits=self._limits)
             self._say("sent", records=count)
         self._written += count + 1
-        self._read_to = end
+        self._read_to, self._snapshot = end, batch.snapshot
         self._say("committed", records=count, transactions=batch.transactions, position=str(batch.position))
 
-    def _checkpoint(self, position: Position, *, released: bool = False) -> Record:
+    def _checkpoint(self, position: Position, snapshot: Mapping[str, Any] | None, *, released: bool = False) -> Record:
         last, names = self._last, self.names
         checkpoint = Checkpoint(
             source=names.source,
@@ -271,7 +276,7 @@ class KafkaSink:
             instance=self.instance,
             tables=self._tables,
             released=released,
-            snapshot=last.snapshot if last else None,
+            snapshot=snapshot,
             extra=last.extra if last else {},
         )
         return Record(names.topic, 0, names.checkpoint_key, encode(checkpoint), [], None)
@@ -367,7 +372,7 @@ class KafkaSink:
             await self._heartbeat.stop()
             if release is not None and self._producer is not None and not self._founding:
                 async with self._transaction("the last checkpoint") as producer:
-                    await self._deliver(producer, self._checkpoint(release, released=True))
+                    await self._deliver(producer, self._checkpoint(release, self._snapshot, released=True))
                 self._say("released", position=str(release))
         except SinkError:
             pass  # the observer was told

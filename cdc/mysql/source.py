@@ -24,10 +24,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from cdc.binlog import Feed, ServerSaid, UnknownXaRows
 from cdc.errors import ConfigError, SourceError, SourceUnavailable
@@ -38,7 +38,7 @@ from cdc.mysql.headroom import headroom, warning
 from cdc.mysql.hose import Hose, Paused
 from cdc.mysql.identity import by_gtid, check_identity, log_number
 from cdc.mysql.peek import Found, Met, begin_of, look, look_for, meet
-from cdc.mysql.places import begin_of_log, end_of_log
+from cdc.mysql.places import begin_of_log, end_of_log, visible_end
 from cdc.mysql.prepared import find_rows
 from cdc.mysql.promoted import place_on
 from cdc.mysql.refusals import refusal
@@ -74,6 +74,7 @@ class MySqlSource:
         heartbeat: float = 5.0,
         silence: float | None = None,
         patience: float = 30.0,
+        deletes: bool = False,
     ) -> None:
         self.name, self._address, self._tables = name, address, tuple(tables)
         self._observe, self._server_id = observer, server_id
@@ -81,6 +82,7 @@ class MySqlSource:
         self._slice_bytes, self._handover_bytes = slice_bytes, handover_bytes
         self._prepared_bytes = prepared_bytes
         self._heartbeat, self._silence, self._patience = heartbeat, silence or 3 * heartbeat, patience
+        self._deletes = deletes
         self._hose: Hose | None = None
         self._feed: Feed | None = None
         self._ready: list[SourceTransaction] = []
@@ -98,6 +100,11 @@ class MySqlSource:
         return self._address() if callable(self._address) else self._address
 
     @property
+    def told(self) -> Position | None:
+        """Behind all that was told, and what came behind it without rows; None while something waits to be told."""
+        return self._feed.position if self._feed is not None and not self._ready else None
+
+    @property
     def _reader_name(self) -> str:
         """What SHOW REPLICAS calls us."""
         return f"cdc-{self.name}"
@@ -105,13 +112,14 @@ class MySqlSource:
     # -- places in the log ---------------------------------------------------------------
 
     async def first_position(self, start: str) -> Position:
-        """Where a first start begins: `earliest` is the begin of the oldest file, `latest` the end of the log now."""
-        if start not in ("earliest", "latest"):
-            raise ConfigError(f"start: {start!r} is no place in a log", hint="earliest or latest")
+        """Where a first start begins: the begin of the oldest file, the end of the log, the end of what is visible."""
+        find = {"earliest": begin_of_log, "latest": end_of_log, "snapshot": visible_end}.get(start)
+        if find is None:
+            raise ConfigError(f"start: {start!r} is no place in a log", hint="earliest, latest or snapshot")
 
         def question(session: Session) -> Position:
             facts = check_server(session, self._tables)
-            place = begin_of_log(session, facts) if start == "earliest" else end_of_log(session, facts)
+            place = find(session, facts)
             return replace(place, file_created=self._peek(place, taken_ids(session, facts)).created)
 
         return await ask(self.address, question)
@@ -139,14 +147,24 @@ class MySqlSource:
 
     # -- the life of a connection --------------------------------------------------------
 
-    async def open(self, position: Position, *, careful: bool = False) -> None:
+    async def open(
+        self, position: Position, *, careful: bool = False, snapshot: Mapping[str, Any] | None = None
+    ) -> None:
         """Connect, make sure it is this position's history, and begin to read behind it. Raises SourceError."""
+        if snapshot is not None:
+            raise ConfigError("this source reads only the log", hint="a snapshot needs a SnapshotSource around it")
         await self.close()
         self._observe("opening", position=position, server=str(self.address))
         facts, begin, request = await ask(self.address, lambda session: self._checked(session, position))
         stream = await _in_thread(lambda: open_stream(self.address, request, self._reader_name), LogStream.close)
         self._hose = Hose(stream, limit=self._handover_bytes, chunk=self._slice_bytes, patience=self._patience)
-        self._feed = Feed(begin.flavour, self._tables, begin, statements_allowed_in=self._statements_allowed_in)
+        self._feed = Feed(
+            begin.flavour,
+            self._tables,
+            begin,
+            statements_allowed_in=self._statements_allowed_in,
+            deletes=self._deletes,
+        )
         self._told, self._careful = begin, careful
         try:
             # The answer to the dump request comes at once: the log's head, or why there is none.

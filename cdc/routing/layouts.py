@@ -6,7 +6,8 @@ users write under `columns:` (a contract, DESIGN 4.1); the words that routes use
 one route fits tables of different layouts. A word wins over a column of the same name;
 every other name is a column of the table itself.
 
-`cqrs` has no `timestamp`: python-cqrs writes naive local time, and a header that calls it
+`debezium` has the Outbox Event Router's columns; the router never looks at `type`, so a
+table may lack it. `cqrs` has no `timestamp`: python-cqrs writes naive local time, and a header that calls it
 UTC would be a lie. Its `event_id_bin` is the id in every version of the library.
 """
 
@@ -35,10 +36,17 @@ WORDS: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """A column map with a name for messages; `columns` maps roles to columns."""
+    """A column map with a name for messages; `columns` maps roles to columns, `optional` ones may be missing.
+
+    For a snapshot: rows whose column `published[0]` says `published[1]` somebody else has published
+    already; `given_up` is a condition, in SQL, for those a poller has tried too often.
+    """
 
     name: str
     columns: Mapping[str, str]
+    optional: frozenset[str] = frozenset()
+    published: tuple[str, str] | None = None
+    given_up: str | None = None
 
     def column(self, word: str) -> str | None:
         """The column a route's name means; None where the layout has no column for that role."""
@@ -60,5 +68,15 @@ class Layout:
 
 
 NATIVE = Layout("native", {role: word for word, role in WORDS.items()})
-CQRS = Layout("cqrs", {"id": "event_id_bin", "name": "event_name", "topic": "topic", "payload": "payload"})
-LAYOUTS: Mapping[str, Layout] = {layout.name: layout for layout in (NATIVE, CQRS)}
+CQRS = Layout(
+    "cqrs",
+    {"id": "event_id_bin", "name": "event_name", "topic": "topic", "payload": "payload"},
+    published=("event_status", "PRODUCED"),
+    given_up="event_status = 'NOT_PRODUCED' AND flush_counter >= 5",
+)
+DEBEZIUM = Layout(
+    "debezium",
+    {"id": "id", "name": "type", "topic": "aggregatetype", "key": "aggregateid", "payload": "payload"},
+    optional=frozenset({"name"}),
+)
+LAYOUTS: Mapping[str, Layout] = {layout.name: layout for layout in (NATIVE, DEBEZIUM, CQRS)}

@@ -14,19 +14,12 @@ KEYS: Mapping[str, str] = {
     "max_row_bytes": f"{_SOON}; remove it",
     "oversize": f"{_SOON}; a row that is too large follows on_error",
     "on_partition_change": f"{_SOON}; remove it",
-    "ce_source": f"{_SOON}; it belongs to envelope cloudevents",
-    "router": f"{_SOON}; it belongs to layout debezium",
     "replication_factor": f"{_SOON}; it belongs to topics.create: all",
     "partitions": f"{_SOON}; it belongs to topics.create: all",
 }
 
 VALUES: Mapping[tuple[str, str], str] = {
-    ("start", "snapshot"): f"{_SOON}: choose earliest (all the log still has) or latest (from now on)",
     ("on_error", "dead_letter"): f"{_SOON}: choose stop or skip",
     ("unrouted", "dead_letter"): f"{_SOON}: choose pass, stop or skip",
-    ("layout", "debezium"): f"{_SOON}: choose native or cqrs, or map the columns with `columns`",
-    ("envelope", "debezium"): f"{_SOON}: choose plain or cqrs",
-    ("envelope", "cloudevents"): f"{_SOON}: choose plain or cqrs",
-    ("timestamp", "created_at"): f"{_SOON}: records carry their publish time; created_at is a header",
     ("create", "all"): f"{_SOON}: choose own or none, and create the topics of events yourself",
 }

@@ -8,22 +8,34 @@ CDC_SOURCES__<NAME>__PASSWORD, but only in one of them (the environment wins).
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Annotated, Literal
 from urllib.parse import unquote, urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr, StringConstraints, model_validator
 
+from cdc.envelopes.router_options import RouterOptions, parse, text_of
 from cdc.mysql.address import ServerAddress
 from cdc.routing.layouts import LAYOUTS, REQUIRED_ROLES, ROLES, Layout
 from cdc.settings.quantities import MASK, Duration, ReadableFile, SecretFile, read_secret
+from cdc.settings.routes import RecordSettings
 from cdc.settings.section import Section
 
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,40}")
 _TABLE = re.compile(r"(?:`([^`]+)`|([^.`\s]+))\.(?:`([^`]+)`|([^.`\s]+))")
 _DEFAULT_PORT = 3306
 
+_ROUTER_ROLES = {
+    "table.field.event.id": "id",
+    "table.field.event.key": "key",
+    "table.field.event.type": "name",
+    "table.field.event.payload": "payload",
+    "route.by.field": "topic",
+}
+"""Options of the Event Router that say which column plays a role."""
+
 Role = Literal["id", "name", "topic", "key", "payload", "headers", "content_type", "timestamp"]
-Start = Literal["earliest", "latest"]
+Start = Literal["snapshot", "earliest", "latest"]
 
 
 def _source_name(name: str) -> str:
@@ -88,20 +100,19 @@ class TlsSettings(Section):
     )
 
 
-class TableSettings(Section):
+class TableSettings(RecordSettings):
     """One outbox table: a layout, or which column plays which role, and defaults for its records."""
 
-    layout: Literal["native", "cqrs"] | None = Field(
+    layout: Literal["native", "debezium", "cqrs"] | None = Field(
         default=None, description="Column convention; native where nothing is said"
     )
     columns: dict[Role, Annotated[str, StringConstraints(min_length=1)]] = Field(
         default_factory=dict, description="Role to column: for tables of any other form, or to change single roles"
     )
-    envelope: Literal["plain", "cqrs"] | None = Field(
-        default=None, description="Header and value convention of the records; the layout's where nothing is said"
+    router: dict[str, str | bool | int] = Field(
+        default_factory=dict,
+        description="For layout debezium: options of Debezium's Outbox Event Router and of its converters, as there",
     )
-    headers: Literal["all", "none"] | None = Field(default=None, description="none sends records without any header")
-    timestamp: Literal["publish"] = Field(default="publish", description="The record's time")
 
     @model_validator(mode="after")
     def _complete(self) -> TableSettings:
@@ -112,15 +123,20 @@ class TableSettings(Section):
 
     def as_layout(self) -> Layout:
         """The column map that `layout` and `columns` make together."""
-        if not self.columns:
-            return LAYOUTS[self.layout or "native"]
-        columns = dict(LAYOUTS[self.layout].columns) if self.layout else {}
-        columns.update((str(role), column) for role, column in self.columns.items())
-        return Layout("columns", columns)
+        base = LAYOUTS[self.layout or "native"] if self.layout or not self.columns else Layout("columns", {})
+        router = {role: text_of(self.router[option]) for option, role in _ROUTER_ROLES.items() if option in self.router}
+        columns = {**base.columns, **{str(role): column for role, column in self.columns.items()}, **router}
+        optional = base.optional - router.keys()
+        return replace(base, name="columns" if self.columns else base.name, columns=columns, optional=optional)
 
-    def default_envelope(self) -> str:
+    @property
+    def envelope_name(self) -> str:
         """The envelope where no route names one."""
-        return self.envelope or ("cqrs" if self.layout == "cqrs" else "plain")
+        return self.envelope or ("plain" if self.layout in {None, "native"} else str(self.layout))
+
+    def router_options(self) -> RouterOptions:
+        """`router:` as plain values. Raises BadOptions."""
+        return parse(self.router)
 
 
 class SourceSettings(Section):
@@ -140,8 +156,10 @@ class SourceSettings(Section):
     tables: dict[TableName, TableSettings] = Field(
         min_length=1, description="the outbox tables, such as {shop.outbox: {layout: native}}"
     )
-    start: Start = Field(
-        description="where a first start begins, earliest (all the log still has) or latest (from now on)"
+    start: Start | None = Field(
+        default=None,
+        description="Where a first start begins: snapshot (the rows in the tables, then the log), earliest (all the "
+        "log still has) or latest (from now on). snapshot where all tables are of layout native, else it must be said",
     )
     server_id: Annotated[int, Field(ge=1, le=2**32 - 1)] | None = Field(
         default=None,
@@ -167,6 +185,22 @@ class SourceSettings(Section):
         if len(said) > 1:
             raise ValueError(f"has a password in {' and in '.join(said)}: keep one")
         return self
+
+    @model_validator(mode="after")
+    def _start_is_known(self) -> SourceSettings:
+        others = [name for name, table in self.tables.items() if table.as_layout().name != "native"]
+        if self.start is None and others:
+            raise ValueError(
+                f"lacks start: {', '.join(others)} may hold rows that are published already, so say where a first "
+                "start begins: snapshot (the rows in the tables, then the log), earliest (all the log still has) or "
+                "latest (from now on)"
+            )
+        return self
+
+    @property
+    def first_start(self) -> Start:
+        """Where a first start begins."""
+        return self.start or "snapshot"
 
     @property
     def address(self) -> ServerAddress:

@@ -26,6 +26,7 @@ import structlog
 from cdc.errors import CdcError
 from cdc.kafka import KafkaSink, KafkaTopics
 from cdc.model import Observer
+from cdc.mysql.snapshot_source import SnapshotSource
 from cdc.mysql.source import MySqlSource
 from cdc.pump import Pump
 from cdc.settings import Settings
@@ -108,13 +109,25 @@ def _compose(
     status = Status(name, server=str(source_settings.address), ready_lag=settings.service.ready_lag)
     observe = _all_of(StepLog(name), status, *([] if observer is None else [observer(name)]))
     specs = settings.table_specs(name)
-    source = MySqlSource(
-        name,
-        lambda: source_settings.address,
-        specs,
+    source = SnapshotSource(
+        MySqlSource(
+            name,
+            lambda: source_settings.address,
+            specs,
+            observer=observe,
+            server_id=source_settings.server_id,
+            statements_allowed_in=source_settings.statements_allowed_in,
+        ),
+        settings.snapshot_tables(name),
+        lambda seen: MySqlSource(
+            f"{name}-snapshot",
+            lambda: source_settings.address,
+            seen,
+            observer=_all_of(),
+            statements_allowed_in=source_settings.statements_allowed_in,
+            deletes=True,
+        ),
         observer=observe,
-        server_id=source_settings.server_id,
-        statements_allowed_in=source_settings.statements_allowed_in,
     )
     sink = KafkaSink(
         settings.kafka.address(),
@@ -137,7 +150,7 @@ def _compose(
         topics,
         WatchedSink(sink, status),
         observe,
-        start=source_settings.start,
+        start=source_settings.first_start,
         until_caught_up=options.until_caught_up,
     )
     return Works(name, pump, status, Watch(status, lambda: source.address))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
 from cdc.errors import Refused, RowRefused
 from cdc.model import Batch, Checkpoint, LogEnd, Sink, Slice, Source
@@ -39,10 +39,12 @@ class WatchedSource:
         """As the source's."""
         return await self._source.first_position(start)
 
-    async def open(self, position: Position, *, careful: bool = False) -> None:
+    async def open(
+        self, position: Position, *, careful: bool = False, snapshot: Mapping[str, Any] | None = None
+    ) -> None:
         """As the source's."""
         self._counter.opened_anew()
-        await self._source.open(position, careful=careful)
+        await self._source.open(position, careful=careful, snapshot=snapshot)
 
     async def read(self) -> Slice:
         """As the source's; nothing is awaited behind it, so a cancelled read is not counted."""

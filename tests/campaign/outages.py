@@ -102,7 +102,7 @@ class Memory:
 class Ids:
     """Routes a row to a record of its id."""
 
-    def route(self, row: Row) -> Record | None:
+    def route(self, row: Row, mark: str | None = None) -> Record | None:
         return Record("t", 0, None, str(row.get("id")).encode(), [], None)
 
     def on_error(self, row: Row) -> str:

@@ -56,7 +56,7 @@ class MemoryLog:
         self.fail()
         return at(0 if start == "earliest" else len(self.transactions))
 
-    async def open(self, position: Position, *, careful: bool = False) -> None:
+    async def open(self, position: Position, *, careful: bool = False, snapshot: object = None) -> None:
         self.fail()
         self.where, self.careful = position.position, careful
 
@@ -133,7 +133,7 @@ class Everything:
     def __init__(self, *, refused: bytes | None = None, policy: str = "stop") -> None:
         self.refused, self.policy, self.known, self.unknown_for = refused, policy, True, 0
 
-    def route(self, row: Row) -> Record | None:
+    def route(self, row: Row, mark: str | None = None) -> Record | None:
         value = row.values[0]
         assert isinstance(value, bytes)
         if value == self.refused:
