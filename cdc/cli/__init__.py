@@ -21,6 +21,7 @@ GROUPS = {
     "tailer": "Follow the database's log and publish every committed outbox row.",
     "outbox": "The outbox table: its DDL, a check of a live one, and events written by hand.",
     "checkpoint": "Where the tailer of a source stands.",
+    "connectors": "Connectors of a Kafka Connect cluster: from files, or one by hand.",
     "dead-letters": "Rows that could not become a record, and were kept.",
     "log": "Read the binary log as the tailer does.",
     "config": "The configuration file.",

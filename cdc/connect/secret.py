@@ -60,6 +60,10 @@ class Mask:
                 self._met.update(match[2] for match in _IN_URL.finditer(value))
                 self._met.update(_IN_QUERY.findall(value))
 
+    def hide(self, *values: str) -> None:
+        """Keep these values out of every text, wherever they stand."""
+        self._met.update(filter(None, values))
+
     def hides(self, name: str, value: str | None) -> bool:
         """Is the whole value of this option a secret?"""
         if not value or is_reference(value):
@@ -70,7 +74,7 @@ class Mask:
         """A value as it may be shown."""
         if value is None or self.hides(name, value):
             return value and MASK
-        return _IN_QUERY.sub(MASK, _IN_URL.sub(rf"\1:{MASK}", value))
+        return _IN_QUERY.sub(MASK, self.text(value))
 
     def config(self, config: Mapping[str, str | None]) -> dict[str, str | None]:
         """A whole configuration as it may be shown."""

@@ -153,6 +153,8 @@ def _authorization(address: Address) -> dict[str, str]:
 
 
 def _tls(address: Address) -> ssl.SSLContext | bool:
+    if not any(url.startswith("https:") for url in address.urls):
+        return False  # loading all the system's CAs takes longer than most commands
     if not address.verify:
         context = ssl.create_default_context()
         context.check_hostname = False

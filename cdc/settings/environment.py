@@ -7,7 +7,7 @@ environment takes the place of every password that the file has.
 A variable with `__` that leads nowhere is an error, and so is one that is nearly the name
 of an option (CDC_ONERROR): an override that is silently not one is worse than a start that
 fails. Others without `__` are not ours to judge (CDC_HOME). CDC_TEST_*, CDC_CACHE,
-CDC_STACK_DIR, CDC_DEBIAN_MIRROR, CDC_OUTBOX_* and CDC_CONFIG belong to other parts.
+CDC_STACK_DIR, CDC_DEBIAN_MIRROR, CDC_OUTBOX_*, CDC_CONNECT_* and CDC_CONFIG belong to other parts.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from cdc.settings.problems import similar
 from cdc.settings.section import Section, annotation_at, is_section
 
 PREFIX = "CDC_"
-FOREIGN = ("CDC_TEST_", "CDC_OUTBOX_", "CDC_CACHE", "CDC_STACK_DIR", "CDC_DEBIAN_MIRROR", "CDC_CONFIG")
+FOREIGN = ("CDC_TEST_", "CDC_OUTBOX_", "CDC_CONNECT_", "CDC_CACHE", "CDC_STACK_DIR", "CDC_DEBIAN_MIRROR", "CDC_CONFIG")
 
 
 def override(document: Document, environ: Mapping[str, str], root: type[Section]) -> None:
