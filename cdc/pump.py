@@ -32,7 +32,6 @@ import re
 import time
 from collections.abc import Awaitable, Iterable, Mapping
 from dataclasses import dataclass
-from operator import attrgetter
 from typing import Any
 
 from cdc.errors import CdcError, Doubt, PartitionsChanged, Refused, RowRefused, SourceError, Unfit
@@ -50,12 +49,12 @@ from cdc.model import (
     SourceTransaction,
     Topics,
 )
+from cdc.partitions import PartitionWatch
 from cdc.position import GtidSet, Position
 from cdc.refusals import Refusals, Routed
 
 DOUBTS = 3
 """Doubts at one place that make us careful, and refusals there that nothing explains that end us."""
-_topic = attrgetter("topic")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +91,7 @@ class Pump:
     ) -> None:
         self._source, self._router, self._topics, self._sink, self._observe = source, router, topics, sink, observer
         self._refusals = Refusals(router, topics, parking, observer)
-        self._stop_on_partition_change = stop_on_partition_change
-        self._partitions: dict[str, int | None] = {}  # of the topics that rows went to
+        self._partitions = PartitionWatch(topics, observer, stop=stop_on_partition_change)
         self._start, self._until_caught_up, self._limits = start, until_caught_up, limits or Limits()
         self._stopping = asyncio.Event()
         self._careful = self._has_worked = False
@@ -173,7 +171,7 @@ class Pump:
     # -- flow ----------------------------------------------------------------------------
 
     async def _flow(self, position: Position, target: LogEnd | None) -> bool:  # noqa: PLR0912 - one loop, read from top to bottom
-        """Read, route and commit, one commit at a time, until stopped or the target is committed; or no more careful."""
+        """Read, route and commit, one commit at a time, until stopped or the target is committed; or out of danger."""
         batch = Batch(position, snapshot=self._snapshot)
         reading: asyncio.Task[Slice] | None = None
         committing: asyncio.Task[tuple[Position, Mapping[str, Any] | None]] | None = None
@@ -275,7 +273,7 @@ class Pump:
         self._observe("read", transactions=len(slice_.transactions), size=slice_.size, position=slice_.position)
         try:
             routed = await self._route(slice_)
-            self._watch_partitions(routed.records)
+            self._partitions.look(routed.records)
         except RowRefused:
             self._rows_in_trouble = _rows(slice_.transactions)
             raise
@@ -306,21 +304,6 @@ class Pump:
             except RowRefused:
                 pass  # this row is routed again, with time to think
         return await self._refusals.route(slice_, mark, made)
-
-    def _watch_partitions(self, records: Iterable[Record]) -> None:
-        """Say once when a topic's partitions have changed: keys may go elsewhere from here on. Raises PartitionsChanged."""
-        for topic in set(map(_topic, records)):
-            count = self._topics.partitions(topic)
-            before = self._partitions.setdefault(topic, count)
-            if count == before:
-                continue
-            if self._stop_on_partition_change:
-                raise PartitionsChanged(
-                    f"topic {topic} has {count} partitions, and had {before}: from here on keys go to other ones",
-                    hint="let consumers finish what is there, then start again: the new count is taken as it is",
-                )
-            self._partitions[topic] = count
-            self._observe("partitions_changed", topic=topic, before=before, now=count)
 
     # -- ends ----------------------------------------------------------------------------
 

@@ -21,7 +21,7 @@ import time
 from bisect import bisect_left
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import chain
 from operator import attrgetter, itemgetter
@@ -61,8 +61,6 @@ class _Waiting:
     transactions: int
     rows: int
     commit_times: Counter[int]
-    refused: Counter[str] = field(default_factory=Counter)
-    parked: Counter[str] = field(default_factory=Counter)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,12 +139,6 @@ class Status:
         self.committed = _position(facts)
         self._got_on = self._current_at = self._clock()
 
-    def _refused(self, facts: Mapping[str, object]) -> None:
-        reason = type(facts.get("error")).__name__
-        if self._pending:  # the row is of the slice that was read last
-            waiting = self._pending[-1]
-            (waiting.parked if facts.get("policy") == "dead_letter" else waiting.refused)[reason] += 1
-
     def _doubt(self, facts: Mapping[str, object]) -> None:
         self.aborted += 1
         self._note(facts.get("error"))
@@ -190,19 +182,20 @@ class Status:
     def published(self, batch: Batch, seconds: float) -> None:
         """A batch is committed: the slices that wait longest were in it."""
         self.records.update(map(_topic, batch.records))
+        self.passed_over += batch.skipped
+        self.dead_letters += batch.parked
         self.commit_seconds.add(seconds)
         if batch.records:
             self.batch_records.add(len(batch.records))
             parts = chain(map(_key, batch.records), map(_value, batch.records))
             self.batch_bytes.add(sum(map(len, filter(None, parts))))
         self.transactions += batch.transactions
-        left, unrouted = batch.transactions, -len(batch.records)
+        left = batch.transactions
+        unrouted = batch.letters - len(batch.records) - batch.skipped.total() - batch.parked.total()
         while left > 0 and self._pending:
             waiting = self._pending.popleft()
             left -= waiting.transactions
-            unrouted += waiting.rows - waiting.refused.total()
-            self.passed_over += waiting.refused
-            self.dead_letters += waiting.parked
+            unrouted += waiting.rows
             for commit_time, count in waiting.commit_times.items():
                 self.end_to_end_seconds.add(self._lag.age(commit_time, wall=self._wall()), count)
         if unrouted > 0:
@@ -308,7 +301,6 @@ _STEPS: Mapping[str, Callable[[Status, Mapping[str, object]], None]] = {
     "opened": Status._opened,  # noqa: SLF001
     "read": Status._did_read,  # noqa: SLF001
     "advanced": Status._advanced,  # noqa: SLF001
-    "refused": Status._refused,  # noqa: SLF001
     "doubt": Status._doubt,  # noqa: SLF001
     "starting_over": Status._starting_over,  # noqa: SLF001
     "stopping": Status._stopping,  # noqa: SLF001

@@ -281,7 +281,7 @@ def test_metrics_are_what_was_published(tailing, database, kafka, new_topic):
             assert len(kafka.read_committed(topic)) == count
             assert found["cdc_records_committed_total", source, ("topic", topic)] == count
         assert found["cdc_rows_read_total", source, ("table", f"{tailing.schema}.outbox")] == 57
-        assert found["cdc_rows_ignored_total", ("reason", "TopicMissing"), source] == 3
+        assert found["cdc_rows_ignored_total", ("reason", "topic_missing"), source] == 3
         assert found["cdc_rows_ignored_total", ("reason", "unrouted"), source] == 4
         assert found["cdc_batch_records_sum", source] == 50
         assert found["cdc_batch_bytes_sum", source] == 50 * len(PAYLOAD)

@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+from collections import Counter
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -14,7 +15,6 @@ from cdc.errors import (
     KafkaUnavailable,
     RowRefused,
     SourceUnavailable,
-    TopicMissing,
 )
 from cdc.model import Batch, Column, LogEnd, Record, Row, Slice, SourceTransaction, TableSchema
 from cdc.mysql.survey import Survey
@@ -75,8 +75,16 @@ def read(status, position, log_time, *transactions):
     status("read", transactions=len(transactions), size=100, position=slice_.position)
 
 
-def commit(status, position, log_time, *topics, transactions=1):
-    batch = Batch(at(position, log_time), [Record(t, 0, b"k", b"123", [], None) for t in topics], transactions)
+def commit(status, position, log_time, *topics, transactions=1, skipped=(), parked=(), letters=0):
+    records = [Record(t, 0, b"k", b"123", [], None) for t in topics]
+    batch = Batch(
+        at(position, log_time),
+        records,
+        transactions,
+        skipped=Counter(skipped),
+        parked=Counter(parked),
+        letters=letters,
+    )
     status.published(batch, 0.01)
     status("advanced", records=len(topics), transactions=transactions, commit_time=0, position=batch.position)
 
@@ -190,12 +198,20 @@ def test_what_was_read_twice_is_counted_as_published_once(status, clock):
         status.opened_anew()
         status("opened", position=at(100, clock.server()))
         read(status, 200, clock.server(), transaction(200, clock.server(), rows=3))
-        status("refused", error=TopicMissing("no t", hint=""), where="x", policy="skip")
         status("doubt", error=Doubt("who knows", hint=""))
-    commit(status, 200, clock.server(), "a")  # of three rows one is refused, one goes by a rule
+    # of three rows one is refused, and one goes by a rule
+    commit(status, 200, clock.server(), "a", skipped=["topic_missing"])
     assert status.rows_read == {"shop.outbox": 6}
-    assert (status.records, status.passed_over) == ({"a": 1}, {"TopicMissing": 1, "unrouted": 1})
+    assert (status.records, status.passed_over) == ({"a": 1}, {"topic_missing": 1, "unrouted": 1})
     assert (status.events, status.transactions, status.aborted) == (1, 1, 2)
+
+
+def test_a_parked_row_is_no_row_that_was_passed_over(status, clock):
+    status("opened", position=at(100, clock.server()))
+    read(status, 200, clock.server(), transaction(200, clock.server(), rows=5))
+    commit(status, 200, clock.server(), "a", "a", *["dead"] * 4, parked=["record_too_large"] * 2, letters=4)
+    assert status.dead_letters == {"record_too_large": 2}
+    assert status.passed_over == {"unrouted": 1}
 
 
 def test_a_batch_of_several_slices_and_a_slice_that_comes_meanwhile(status, clock):
