@@ -97,6 +97,7 @@ class Status:
         self.committed: Position | None = None
         self.connected = False
         self.waiting_for: str | None = None
+        self._committing_since: float | None = None
         self.last_error: LastError | None = None
         self.survey_error: str | None = None
         self.transactions = self.aborted = 0
@@ -135,9 +136,13 @@ class Status:
     def _did_read(self, facts: Mapping[str, object]) -> None:
         self._read = _position(facts)
 
+    def _beginning(self, _: Mapping[str, object]) -> None:
+        self._committing_since = self._clock()
+
     def _advanced(self, facts: Mapping[str, object]) -> None:
         self.committed = _position(facts)
         self._got_on = self._current_at = self._clock()
+        self._committing_since = None
 
     def _doubt(self, facts: Mapping[str, object]) -> None:
         self.aborted += 1
@@ -145,6 +150,7 @@ class Status:
 
     def _starting_over(self, facts: Mapping[str, object]) -> None:
         error = facts.get("error")
+        self._committing_since = None
         self._note(error)
         self.restarts[type(error).__name__] += 1
         self.connected = False
@@ -156,6 +162,7 @@ class Status:
     def ended(self, error: CdcError | None) -> None:
         """The source has ended for good."""
         self._phase, self.connected = "fenced" if isinstance(error, Fenced) else "stopped", False
+        self._committing_since = None
         self._note(error)
 
     def _note(self, error: object) -> None:
@@ -264,6 +271,11 @@ class Status:
         return None if self._phase in {"standby", "fenced"} else self._clock() - self._current_at
 
     @property
+    def committing_seconds(self) -> float:
+        """For how long Kafka has been committing what is with it now; 0 where nothing is."""
+        return 0.0 if self._committing_since is None else self._clock() - self._committing_since
+
+    @property
     def events(self) -> int:
         """Records committed."""
         return self.records.total()
@@ -300,6 +312,7 @@ _STEPS: Mapping[str, Callable[[Status, Mapping[str, object]], None]] = {
     "fencing": Status._fencing,  # noqa: SLF001
     "opened": Status._opened,  # noqa: SLF001
     "read": Status._did_read,  # noqa: SLF001
+    "beginning": Status._beginning,  # noqa: SLF001
     "advanced": Status._advanced,  # noqa: SLF001
     "doubt": Status._doubt,  # noqa: SLF001
     "starting_over": Status._starting_over,  # noqa: SLF001

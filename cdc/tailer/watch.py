@@ -19,6 +19,7 @@ from cdc.mysql.survey import survey
 from cdc.tailer.status import READY, Status
 
 LINE_EVERY = 10.0
+_LONG_COMMIT = 5.0
 _SURVEY_EVERY = 5.0
 _IMPATIENT = 1.0
 _ANSWER_WITHIN = 5.0
@@ -69,6 +70,8 @@ class Watch:
         facts: dict[str, object] = {"state": status.state, "events": status.events, "per_second": round(rate, 1)}
         if status.connected and status.committed is not None:
             facts |= self._behind(f"{status.committed.file}:{status.committed.position}")
+        if status.committing_seconds > _LONG_COMMIT:
+            facts["waiting_for"] = f"Kafka, to commit a transaction begun {status.committing_seconds:.0f} s ago"
         if status.passed_over:
             facts["passed_over"] = status.passed_over.total()
         if status.restarts:

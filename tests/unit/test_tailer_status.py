@@ -378,3 +378,14 @@ def test_words_for_numbers():
         "9 d 0 h",
     ]
     assert [size(n) for n in (0, 1023, 1024, 5 << 20, 3 << 40)] == ["0 B", "1023 B", "1.0 KiB", "5.0 MiB", "3.0 TiB"]
+
+
+def test_it_says_for_how_long_kafka_has_been_committing(status, clock):
+    assert status.committing_seconds == 0
+    for end, facts in (("advanced", {"position": at(20)}), ("starting_over", {"error": KafkaUnavailable("away")})):
+        status("beginning")
+        clock.now += 12
+        assert status.committing_seconds == 12
+        status(end, **facts)
+        clock.now += 3
+        assert status.committing_seconds == 0
