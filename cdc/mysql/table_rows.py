@@ -46,7 +46,8 @@ _WIDTH = re.compile(r"(?<=int)\(\d+\)|(?<=year)\(4\)|(?<=float|ouble)\([\d,]+\)"
 """Widths for display, which are not in the log."""
 
 _COLUMNS = (
-    "SELECT COLUMN_NAME AS name, DATA_TYPE AS type, COLUMN_TYPE AS full, CHARACTER_OCTET_LENGTH AS length, CHARACTER_SET_NAME AS charset,"
+    "SELECT COLUMN_NAME AS name, DATA_TYPE AS type, COLUMN_TYPE AS full, CHARACTER_OCTET_LENGTH AS length,"
+    " CHARACTER_SET_NAME AS charset,"
     " COLLATION_NAME AS collation, IS_NULLABLE AS nullable, EXTRA AS extra FROM information_schema.COLUMNS"
     " WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s ORDER BY ORDINAL_POSITION"
 )

@@ -6,7 +6,6 @@ from uuid import UUID
 
 import pytest
 
-from cdc.binlog import Feed
 from cdc.model import TableSpec
 from cdc.mysql.address import ServerAddress
 from cdc.mysql.checks import server_facts
@@ -21,9 +20,9 @@ from tests.servers import own_server, unique, until
 INSERT = "INSERT INTO outbox (event_name, topic, event_key, payload, headers) VALUES ('x', %s, %s, %s, %s)"
 
 
-def tailing_of(folder, server, kafka, schema, layout="native", start="snapshot", **more) -> Tailing:
+def tailing_of(folder, server, kafka, schema, layout="native") -> Tailing:
     prefix = unique("p").replace("_", "-")
-    return Tailing(folder, server, kafka, "shop", {f"{schema}.outbox": {"layout": layout}}, prefix, start=start, **more)
+    return Tailing(folder, server, kafka, "shop", {f"{schema}.outbox": {"layout": layout}}, prefix, start="snapshot")
 
 
 def checkpoint(tailing) -> dict:
