@@ -10,6 +10,8 @@ those of all envelopes, so that a change of the route never changes what a row m
 from __future__ import annotations
 
 import re
+import struct
+from binascii import hexlify
 from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import lru_cache
@@ -24,6 +26,7 @@ _TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[ T][0-9]{2}:[0-9]{2}:[0-9]{2}")
 _FRACTION = len(".123456")
 _DIGITS = re.compile(r"[0-9]+\Z").match
 _UUID = 16
+_uuid_parts = struct.Struct("8s4s4s4s12s").unpack
 _HEADERS_HINT = "The headers column holds a JSON object whose names and values are text."
 
 
@@ -37,8 +40,7 @@ def event_id(value: Value) -> bytes:
     if isinstance(value, bytes):
         if len(value) > _UUID:
             return value.hex().encode()
-        h = value.hex() if len(value) == _UUID else value.ljust(_UUID, b"\0").hex()
-        return f"{h[:8]}-{h[8:12]}-{h[12:16]}-{h[16:20]}-{h[20:]}".encode("ascii")
+        return b"-".join(_uuid_parts(hexlify(value if len(value) == _UUID else value.ljust(_UUID, b"\0"))))
     return text(value, "event id")
 
 
