@@ -22,10 +22,15 @@ GROUPS = {
     "outbox": "The outbox table: its DDL, a check of a live one, and events written by hand.",
     "checkpoint": "Where the tailer of a source stands.",
     "connectors": "Connectors of a Kafka Connect cluster: from files, or one by hand.",
+    "topics": "The topics that the configuration needs: compared, and made.",
     "dead-letters": "Rows that could not become a record, and were kept.",
+    "replay": "Publish rows again that were published before.",
     "log": "Read the binary log as the tailer does.",
     "config": "The configuration file.",
 }
+
+SINGLE = frozenset({"replay"})
+"""Of these, the ones that are a command by themselves."""
 
 _INTERRUPTED = 130
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from cdc import __version__
-from cdc.cli import _INTERRUPTED, GROUPS, available, load
+from cdc.cli import _INTERRUPTED, GROUPS, SINGLE, available, load
 from cdc.errors import CdcError
 
 if TYPE_CHECKING:
@@ -34,12 +34,24 @@ class _Lazy(Group):
         return load(str(self.name))
 
 
+class _LazyCommand(click.Command):
+    """Stands for a command that is no group until it is asked for."""
+
+    def make_context(self, *arguments: Any, **more: Any) -> click.Context:
+        command: click.Command = load(str(self.name))
+        return command.make_context(*arguments, **more)
+
+
 class _Root(Group):
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         return available()
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        return _Lazy(cmd_name, help=GROUPS[cmd_name]) if cmd_name in available() else None
+        if cmd_name not in available():
+            return None
+        if cmd_name in SINGLE:
+            return _LazyCommand(cmd_name, help=GROUPS[cmd_name])
+        return _Lazy(cmd_name, help=GROUPS[cmd_name])
 
     def invoke(self, ctx: click.Context) -> Any:
         try:

@@ -18,6 +18,6 @@ matters; the first rule is in `sink`: after any doubt the producer is thrown awa
 from cdc.kafka.checkpoints import CheckpointView, read_checkpoint
 from cdc.kafka.client import KafkaAddress
 from cdc.kafka.sink import KafkaSink
-from cdc.kafka.topics import KafkaTopics
+from cdc.kafka.topics import KafkaTopics, Recipe
 
-__all__ = ["CheckpointView", "KafkaAddress", "KafkaSink", "KafkaTopics", "read_checkpoint"]
+__all__ = ["CheckpointView", "KafkaAddress", "KafkaSink", "KafkaTopics", "Recipe", "read_checkpoint"]

@@ -115,6 +115,7 @@ class CheckpointSet:
             name,
             prefix=settings.kafka.prefix,
             create_topics=settings.topics.create != "none",
+            replication_factor=settings.topics.replication_factor,
             takeover_after=source.takeover_after,
             say=note,
         )

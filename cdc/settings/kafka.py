@@ -108,8 +108,16 @@ class KafkaSettings(Section):
 class TopicsSettings(Section):
     """Which topics we may create, and which rows may address."""
 
-    create: Literal["own", "none"] = Field(
-        default="own", description="own: checkpoint topics are made at the first start"
+    create: Literal["own", "none", "all"] = Field(
+        default="own",
+        description="own: our own topics (checkpoints, dead letters) are made where they are missing; all: topics of "
+        "events, too",
+    )
+    partitions: Annotated[int, Field(ge=1)] = Field(
+        default=6, description="Of the topics of events that we make (our own have one)"
+    )
+    replication_factor: Annotated[int, Field(ge=1)] | None = Field(
+        default=None, description="Of the topics that we make; the broker's default where nothing is said"
     )
     allow: list[Annotated[str, StringConstraints(min_length=1)]] = Field(
         default_factory=list, description="Globs; where there are any, rows may address only topics that match one"

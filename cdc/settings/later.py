@@ -14,12 +14,9 @@ KEYS: Mapping[str, str] = {
     "max_row_bytes": f"{_SOON}; remove it",
     "oversize": f"{_SOON}; a row that is too large follows on_error",
     "on_partition_change": f"{_SOON}; remove it",
-    "replication_factor": f"{_SOON}; it belongs to topics.create: all",
-    "partitions": f"{_SOON}; it belongs to topics.create: all",
 }
 
 VALUES: Mapping[tuple[str, str], str] = {
     ("on_error", "dead_letter"): f"{_SOON}: choose stop or skip",
     ("unrouted", "dead_letter"): f"{_SOON}: choose pass, stop or skip",
-    ("create", "all"): f"{_SOON}: choose own or none, and create the topics of events yourself",
 }

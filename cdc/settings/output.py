@@ -42,7 +42,7 @@ kafka:
 unrouted: pass                          # rows without a route: pass | stop | skip
 on_error: stop                          # rows that cannot become a record: stop | skip
 topics:
-  create: own                           # own: make the checkpoint topics | none
+  create: own                           # own: make our own topics (checkpoints, dead letters) | none | all
 http:
   listen: 127.0.0.1:8080                # /livez /readyz /metrics /status; port 0: any free one, see the log; off: none
 """

@@ -20,6 +20,7 @@ from cdc.envelopes.plain import Plain
 from cdc.errors import ConfigError
 from cdc.model import TableSpec, Topics
 from cdc.mysql.snapshot import SnapshotTable
+from cdc.routing import templates
 from cdc.routing.headers import HeaderRules
 from cdc.routing.names import TopicNames
 from cdc.routing.router import RuleRouter
@@ -99,6 +100,15 @@ class Settings(Section):
             )
             for spec, layout in zip(self.table_specs(name), layouts, strict=True)
         )
+
+    def needed_topics(self) -> tuple[str, ...]:
+        """Topics that routes name as they are, where a row without its topic would stop the source."""
+        fixed = (
+            template.head
+            for route in self.routes
+            if route.topic is not None and route.on_error == "stop" and (template := templates.parse(route.topic)).fixed
+        )
+        return tuple(dict.fromkeys(fixed))
 
     def topic_names(self) -> TopicNames:
         """The judge of topic names."""

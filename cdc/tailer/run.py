@@ -24,7 +24,7 @@ from dataclasses import dataclass
 import structlog
 
 from cdc.errors import CdcError
-from cdc.kafka import KafkaSink, KafkaTopics
+from cdc.kafka import KafkaSink, KafkaTopics, Recipe
 from cdc.model import Observer
 from cdc.mysql.snapshot_source import SnapshotSource
 from cdc.mysql.source import MySqlSource
@@ -81,7 +81,12 @@ async def run_tailer(
     `observer(source name)` gives one more Observer per source; tests die in it.
     """
     options = options or Options()
-    topics = KafkaTopics(settings.kafka.address())
+    recipe = Recipe(settings.topics.partitions, settings.topics.replication_factor)
+    topics = KafkaTopics(
+        settings.kafka.address(),
+        recipe=recipe if settings.topics.create == "all" else None,
+        needed=settings.needed_topics(),
+    )
     everything = [_compose(settings, options, name, topics, observer) for name in settings.sources]
     service = Service(_instance(settings, options), [works.status for works in everything])
     try:
@@ -139,6 +144,7 @@ def _compose(
         first_start=options.first_start,
         take_over=options.take_over,
         create_topics=settings.topics.create != "none",
+        replication_factor=settings.topics.replication_factor,
         takeover_after=source_settings.takeover_after,
         compression=None if settings.kafka.compression == "none" else settings.kafka.compression,
     )

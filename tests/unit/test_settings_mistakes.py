@@ -81,7 +81,7 @@ MISTAKES = [
     Mistake("dead_letter", "on_error: skip", "on_error: dead_letter", "27:15", "routes[0].on_error: dead_letter is not available in this version: choose stop or skip"),
     Mistake("layout debezium", "layout: cqrs", "layout: debezium", "15:32", "layout: debezium is not available in this version: choose native or cqrs"),
     Mistake("envelope cloudevents", "envelope: plain", "envelope: cloudevents", "26:15", "envelope: cloudevents is not available"),
-    Mistake("create all", "create: own", "create: all", "31:18", "topics.create: all is not available in this version: choose own or none"),
+    Mistake("create", "create: own", "create: every", "31:18", "topics.create: must be one of own, none, all"),
     Mistake("unrouted", "unrouted: pass", "unrouted: drop", "29:11", "unrouted: must be one of pass, stop, skip"),
     Mistake("source's name", "  two:", "  Two:", "11:3", "sources.Two: is no name for a source"),
     Mistake("source's name with __", "  two:", "  two__x:", "11:3", "sources.two__x: is no name for a source"),
