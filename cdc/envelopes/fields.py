@@ -59,8 +59,10 @@ def text(value: Value, what: str) -> bytes:
 def instant(value: Value) -> bytes:
     """A DATETIME or TIMESTAMP text as RFC 3339, UTC, with microseconds."""
     if isinstance(value, str):
-        second = _second(value[:19])
-        rest = value[19:].removesuffix("Z")
+        second, rest = _second(value[:19]), value[19:]
+        if second and len(rest) == _FRACTION and rest[0] == "." and _DIGITS(rest, 1):
+            return f"{second}{rest}Z".encode()  # a DATETIME(6), as the native layout has it
+        rest = rest.removesuffix("Z")
         if second and (not rest or (rest[0] == "." and len(rest) <= _FRACTION and _DIGITS(rest, 1))):
             return f"{second}.{rest[1:]:0<6}Z".encode()
     raise ValueInvalid(
