@@ -2,7 +2,7 @@
 # Every folder that is written to (.venv, .cache, .stack) is ignored by git.
 
 PYTHON ?= python3
-KILLS ?= 20
+KILLS ?= 100
 TIMES ?= 20
 ARGS ?=
 
@@ -19,7 +19,7 @@ WITHOUT_SERVERS := $(wildcard tests/unit tests/vectors tests/properties)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup venvs up down status demo test unit crash campaign mariadb-11-8 bench fmt lint clean python
+.PHONY: help setup venvs up down status demo test unit crash duel outage campaign mariadb-11-8 bench fmt lint clean python
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,7 +27,7 @@ help: ## this list
 	@echo '  make up SERVERS="mysql mariadb"   chooses the databases'
 	@echo '  make up CONNECT=1                 adds Kafka Connect with Debezium'
 	@echo '  make test ARGS="-k word -x"       hands options to pytest'
-	@echo '  make crash KILLS=100              kills that often'
+	@echo '  make crash N=500                  kills and cuts that often; goes on where it was cut off'
 	@echo '  PYTHON=python3.12 make setup      chooses the Python (3.11 or newer)'
 
 demo: $(READY) $(CQRS_5) ## the main job on real servers: write, tail, kill, nothing lost, nothing twice
@@ -43,9 +43,14 @@ test: lint $(CQRS_4) $(CQRS_5) ## everything CI runs; ends with pytest's own clo
 unit: $(READY) ## the tests that need no server
 	@$(VENV)/bin/python -m pytest $(WITHOUT_SERVERS) $(ARGS)
 
-crash: $(READY) ## the long form of the crash test: KILLS kills of the tailer under load
-	@SERVERS="mariadb mysql" $(STACK) up
-	@$(VENV)/bin/python tests/crash/campaign.py --kills $(KILLS)
+crash: $(READY) ## N (100) kills, freezes, cuts and stalls under load, of tailer, broker and database; resumable
+	@$(VENV)/bin/python tests/crash/campaign.py --faults $(or $(N),$(KILLS)) $(ARGS)
+
+duel: $(READY) ## two instances under a supervisor that restarts always, for five minutes
+	@$(VENV)/bin/python tests/crash/duel.py $(ARGS)
+
+outage: $(READY) ## the broker frozen, then shut down, five minutes each: the tailer waits, and holds no more memory
+	@$(VENV)/bin/python tests/crash/outage.py $(ARGS)
 
 campaign: $(READY) ## outages of the database under load, each kind TIMES times; goes on where it was cut off
 	@$(VENV)/bin/python tests/campaign --times $(TIMES) $(ARGS)

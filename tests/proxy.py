@@ -47,9 +47,12 @@ class Proxy:
         """So many bytes a second."""
         self.mode, self.rate = "slow", rate
 
-    def resume(self) -> None:
-        """Forward again; what was stalled is dropped with its connections, as a network that comes back does not know them."""
-        if self.mode == "stall":
+    def resume(self, *, late: bool = False) -> None:
+        """Forward again. What was stalled is dropped with its connections, as a network that comes back does not know them.
+
+        `late`: it is delivered after all, also when its sender has given up and gone.
+        """
+        if self.mode == "stall" and not late:
             self.cut()
         self.mode = "pass"
 

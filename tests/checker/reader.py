@@ -15,7 +15,7 @@ from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
 
 from tests.checker import marks
 from tests.checker.judge import Seen
-from tests.checker.marks import HEADER
+from tests.checker.marks import HEADER, Mark
 
 HIDDEN_FOR = 150.0
 """Longer than a transaction's timeout at its default of 60 s and the coordinator's look every 10 s."""
@@ -126,20 +126,40 @@ def seen(message: object) -> Seen:
     )
 
 
+class Spreads:
+    """For how long parts of source transactions were visible without the rest; `open` ones still are."""
+
+    def __init__(self) -> None:
+        self.largest = 0.0
+        self.open: dict[tuple[int, int], tuple[float, set[int]]] = {}
+
+    def note(self, mark: Mark, now: float) -> None:
+        """A row became visible."""
+        if mark.count < 2:
+            return
+        transaction = mark.writer, mark.number
+        first, rows = self.open.setdefault(transaction, (now, set()))
+        rows.add(mark.index)  # one that comes twice completes nothing
+        if len(rows) == mark.count:
+            del self.open[transaction]
+            self.largest = max(self.largest, now - first)
+
+
 class Watcher:
     """A consumer that is there the whole time: when do records come, and does it see what a later reader sees?
 
     `trail` holds the offsets it saw, by partition, in the order it saw them. `spread` is the longest
-    time between the first and the last visible row of one source transaction.
+    time between the first and the last visible row of one source transaction, `newest` the
+    last transaction seen of each writer.
     """
 
     def __init__(self, bootstrap: str, topics: Iterable[str]) -> None:
         self.trail: dict[tuple[str, int], list[int]] = {at: [] for at in partitions_of(bootstrap, topics)}
         self.count = 0
         self.arrived = 0.0
-        self.spread = 0.0
+        self.spreads = Spreads()
+        self.newest: dict[int, int] = {}
         self.failure: BaseException | None = None
-        self._open: dict[tuple[int, int], tuple[float, int]] = {}
         self._consumer = consumer(bootstrap, list(self.trail))
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
@@ -152,6 +172,10 @@ class Watcher:
         self._stop.set()
         self._thread.join()
         self._consumer.close()
+
+    @property
+    def spread(self) -> float:
+        return self.spreads.largest
 
     def wait_for(self, count: int, seconds: float) -> bool:
         """Wait until so many records were seen in all."""
@@ -186,11 +210,7 @@ class Watcher:
         self.count += 1
         self.arrived = now
         mark = marks.parse(message.value()) or marks.parse(dict(message.headers() or ()).get(HEADER))
-        if mark is not None and mark.count > 1:
-            transaction = mark.writer, mark.number
-            first, rows = self._open.get(transaction, (now, 0))
-            if rows + 1 == mark.count:
-                self._open.pop(transaction, None)
-                self.spread = max(self.spread, now - first)
-            else:
-                self._open[transaction] = first, rows + 1
+        if mark is None:
+            return
+        self.newest[mark.writer] = max(mark.number, self.newest.get(mark.writer, 0))
+        self.spreads.note(mark, now)

@@ -3,6 +3,11 @@
 It remembers what the server promised. A COMMIT whose answer was lost is remembered as a doubt
 and settled by what SELECT finds later (ledger.py). After a lost connection the old one is
 killed and gone before the writer goes on: or its commit could overtake the next one's.
+
+Of XA transactions it is the coordinator, as one must be: what was decided (COMMIT is being sent)
+is said again until the server knows nothing of it any more, the rest is rolled back. A server may
+have forgotten, after a crash, that an XA transaction had ended (MariaDB; an XA ROLLBACK is not
+written to its redo log at once), so that is asked for again at the end (`finish_prepared`).
 """
 
 import random
@@ -73,11 +78,14 @@ class Writer:
     mix: dict[str, int] | None = None
     book: dict[tuple[int, int], tuple[str, int]] = field(default_factory=dict)
     """(writer, number) to what was promised, and the number of rows kept."""
+    reached: dict[int, int] = field(default_factory=dict)
+    """Writer to the number of its last transaction that has ended."""
     failures: list[BaseException] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._stop = threading.Event()
         self._pool: list[threading.Thread] = []
+        self._decisions: dict[str, str] = {}
         self._started = self._stopped = 0.0
 
     def __enter__(self) -> Self:
@@ -110,6 +118,18 @@ class Writer:
         self._stopped = time.monotonic()
         if self.failures:
             raise self.failures[0]
+        if self._pool:
+            self.finish_prepared()
+
+    def finish_prepared(self) -> None:
+        """End the XA transactions that a crash of the server has left open or opened again."""
+        with self.server.connect(autocommit=True) as connection, connection.cursor() as cursor:
+            cursor.execute("XA RECOVER")
+            for _, length, _, data in cursor.fetchall():
+                name = data.decode() if isinstance(data, bytes) else data
+                xid = f"'{name[:length]}','{name[length:]}'"
+                if xid in self._decisions:
+                    _decide(cursor, xid, self._decisions[xid])
 
     def wait_until(self, written: int) -> None:
         """Wait until so many transactions have ended."""
@@ -133,7 +153,7 @@ class Writer:
             self.failures.append(error)
 
     def _write(self, planner: plan.Planner) -> None:
-        line = _Line(self.server, self.schema)
+        line = _Line(self.server, self.schema, self._decisions)
         pace, due = self.threads / self.rate, time.monotonic()
         try:
             for transaction in planner:
@@ -141,6 +161,7 @@ class Writer:
                 if self._stop.wait(max(0.0, due - time.monotonic())):
                     return
                 self.book[transaction.writer, transaction.number] = line.run(transaction), len(transaction.kept)
+                self.reached[transaction.writer] = transaction.number
         finally:
             line.close()
 
@@ -148,9 +169,10 @@ class Writer:
 class _Line:
     """One connection, made again when it is lost."""
 
-    def __init__(self, server: Server, schema: str) -> None:
+    def __init__(self, server: Server, schema: str, decisions: dict[str, str]) -> None:
         self._server, self._schema = server, schema
         self._connection: pymysql.Connection | None = None
+        self._decisions = decisions  # of every XA transaction: COMMIT or ROLLBACK
         self._pending: str | None = None  # an XA transaction that may be left prepared
 
     def run(self, transaction: plan.Transaction) -> str:
@@ -199,11 +221,7 @@ class _Line:
                     raise
             time.sleep(0.05)
         if self._pending:
-            try:
-                cursor.execute(f"XA ROLLBACK {self._pending}")
-            except pymysql.err.MySQLError as error:
-                if error.args[0] != UNKNOWN_XID:
-                    raise
+            _decide(cursor, self._pending, self._decisions[self._pending])
             self._pending = None
 
     def _statements(self, transaction: plan.Transaction) -> None:
@@ -211,6 +229,7 @@ class _Line:
         xid = None
         if transaction.kind in {plan.XA_COMMIT, plan.XA_ROLLBACK}:
             xid = self._pending = f"'{self._schema}','{transaction.writer}/{transaction.number}'"
+            self._decisions[xid] = "ROLLBACK"
             cursor.execute(f"XA START {xid}")
         if transaction.kind == plan.TEMPORARY:
             cursor.execute(f"CREATE TEMPORARY TABLE {self._schema}.t{transaction.writer} (n INT) ENGINE=InnoDB")
@@ -231,7 +250,8 @@ class _Line:
         if xid is not None:
             cursor.execute(f"XA END {xid}")
             cursor.execute(f"XA PREPARE {xid}")
-            cursor.execute(f"XA {'COMMIT' if kind == plan.XA_COMMIT else 'ROLLBACK'} {xid}")
+            self._decisions[xid] = "COMMIT" if kind == plan.XA_COMMIT else "ROLLBACK"
+            cursor.execute(f"XA {self._decisions[xid]} {xid}")
             self._pending = None
         elif kind in plan.UNDONE_KINDS:
             self._connection.rollback()
@@ -250,6 +270,14 @@ class _Line:
             arguments = [argument for row in values for mark, argument in row if mark == "%s"]
             cursor.execute(f"INSERT INTO {table(self._schema, layout)} {_INSERT[layout]} VALUES {marks}", arguments)
             at = end
+
+
+def _decide(cursor: pymysql.cursors.Cursor, xid: str, decision: str) -> None:
+    try:
+        cursor.execute(f"XA {decision} {xid}")
+    except pymysql.err.MySQLError as error:
+        if error.args[0] != UNKNOWN_XID:
+            raise
 
 
 def _values(row: TableRow) -> list[tuple[str, object]]:

@@ -1,7 +1,8 @@
 """One run: own tables, own topics, an own source, a writer, a watcher; and at the end the verdict.
 
 The tailers are processes: `cdc tailer run`, or the program in tailer.py that dies at a step.
-The judge knows only what it reads from the database and from Kafka.
+With a `Site` they reach their servers through its proxies. The judge knows only what it reads
+from the database and from Kafka.
 
 Nothing here waits for a fixed time to be enough: waits end when something is seen, and their
 limits only tell "slow" from "stuck".
@@ -19,12 +20,13 @@ from typing import Self
 from tests.checker import reader, writer
 from tests.checker.judge import Seen, Verdict, judge
 from tests.checker.ledger import Ledger
+from tests.crash.site import Site
 from tests.running import Process, Tailing
 from tests.servers import Database, Kafka
 
 STUCK_AFTER = 120.0
-ARRIVES_LATER = 0.3
-"""Seconds in which records of a killed process may still become visible; no new process is that fast."""
+VISIBLE_WITHIN = 60.0
+"""Seconds after the last fault, and after the last record, in which all must have become visible."""
 DYING = Path(__file__).with_name("tailer.py")
 CLOCKS_APART = 5_000
 
@@ -56,7 +58,10 @@ class Outcome:
 
 
 class Arena:
-    """Use as a context; start the writer, tail, kill, and settle()."""
+    """Use as a context; start the writer, tail, kill, and settle().
+
+    `tailer` is the one that works, `instance` its name; see working().
+    """
 
     def __init__(
         self,
@@ -69,24 +74,26 @@ class Arena:
         rate: float = 500.0,
         start: str = "earliest",
         mix: dict[str, int] | None = None,
+        site: Site | None = None,
     ) -> None:
-        self.server, self.kafka, self.layouts = server, kafka, layouts
+        self.server, self.kafka, self.layouts, self.site = server, kafka, layouts, site
         self.name = writer.unique("crash")
         self.topics = {f"check.{self.name}.{part}": count for part, count in (("a", 4), ("b", 3), ("c", 1))}
         self.where = writer.Server(server.host, server.port, server.user, server.password)
         self.writer = writer.Writer(self.where, self.name, list(self.topics), seed, layouts, rate, mix=mix)
         tables = {writer.table(self.name, layout): {"layout": layout} for layout in layouts}
         folder.mkdir(parents=True, exist_ok=True)
-        self.tailing = Tailing(folder, server, kafka, self.name, tables, self.name, start)
+        far = (site.far_database, site.far_kafka) if site else (server, kafka)
+        self.tailing = Tailing(folder, *far, self.name, tables, self.name, start)
+        self.tailer: Process | None = None
+        self.instance = "one"
         self._began = int(time.time() * 1000)
         self._running: list[Process] = []
         self._exits = ExitStack()
 
     def __enter__(self) -> Self:
         with ExitStack() as made:
-            # The oldest log that is left is where `earliest` begins; the server is ours alone.
-            self.server.run("FLUSH BINARY LOGS")
-            self.server.run(f"PURGE BINARY LOGS TO '{self._newest_log()}'")
+            self._begin_log()
             made.callback(self.server.run, f"DROP DATABASE IF EXISTS {self.name}")
             writer.make_tables(self.where, self.name, self.layouts)
             made.callback(self._delete_topics)
@@ -112,19 +119,40 @@ class Arena:
 
     def tail_to(self, moment: str, *arguments: str, name: str = "one") -> Process:
         """Start a tailer that dies at a moment, see tailer.py."""
-        command = [sys.executable, DYING, "-c", self.tailing.config, "--die-at", moment, "--instance", name, *arguments]
+        return self._made_to("--die-at", moment, "--instance", name, *arguments)
+
+    def tail_holding(self, seconds: float, *, name: str = "one") -> Process:
+        """Start a tailer that holds a Kafka transaction open for so long, see tailer.py."""
+        return self._made_to("--hold", seconds, "--instance", name)
+
+    def _made_to(self, *arguments: object) -> Process:
+        command = [sys.executable, DYING, "-c", self.tailing.config, *arguments]
         return self._noted(Process.start(self.tailing.folder, command))
 
-    def await_flow(self, process: Process) -> float:
-        """Wait until this process publishes (the one before it is dead); the seconds it took."""
+    def working(self) -> Process:
+        """The tailer that works, started and waited for if there is none."""
+        if self.tailer is None:
+            since = self.now()
+            self.tailer = self.tail(name=self.instance)
+            self.await_flow(self.tailer, since)
+        return self.tailer
+
+    def now(self) -> dict[int, int]:
+        """Where the writer is: what it begins from here on is behind this."""
+        return dict(self.writer.reached)
+
+    def await_flow(self, process: Process, since: dict[int, int]) -> float:
+        """Wait until something that was begun after `since` (of now()) is visible; the seconds it took."""
         began = time.monotonic()
-        time.sleep(ARRIVES_LATER)
-        before = self.watcher.count
-        while not self.watcher.wait_for(before + 1, 0.1):
+        while not any(number > since.get(writer, 0) + 1 for writer, number in self.watcher.newest.copy().items()):
+            self.watcher.check()
             if process.popen.poll() is not None:
                 raise Stuck(f"the tailer ended with {process.popen.returncode}:\n{tail_of(process)}")
+            if self.writer.failures:
+                raise self.writer.failures[0]
             if time.monotonic() - began > STUCK_AFTER:
                 raise Stuck(f"nothing came in {STUCK_AFTER:.0f} s:\n{tail_of(process)}")
+            time.sleep(0.01)
         return time.monotonic() - began
 
     def await_records(self) -> None:
@@ -141,17 +169,26 @@ class Arena:
         except subprocess.TimeoutExpired as error:
             raise Stuck(f"it did not end in {seconds:.0f} s:\n{tail_of(process)}") from error
 
-    def catch_up(self, *arguments: str, name: str = "one") -> None:
+    def retire(self) -> None:
+        """An ordinary stop of the tailer that works, if there is one."""
+        process, self.tailer = self.tailer, None
+        if process is not None:
+            process.popen.terminate()
+            code = self.await_end(process)
+            assert code == 0, f"an ordinary stop ended with {code}:\n{tail_of(process)}"
+
+    def catch_up(self, *arguments: str) -> None:
         """An ordinary start that publishes everything there is."""
-        process = self.tail("--until-caught-up", *arguments, name=name)
+        process = self.tail("--until-caught-up", *arguments, name=self.instance)
         code = self.await_end(process)
         assert code == 0, f"catching up ended with {code}:\n{tail_of(process)}"
 
     # -- the end ---------------------------------------------------------------------------
 
     def settle(self) -> Outcome:
-        """End the writer, publish what is left with an ordinary start, and judge."""
+        """End the writer and the tailer, publish what is left with an ordinary start, and judge."""
         self.writer.stop()
+        self.retire()
         self.catch_up()
         return self.judge()
 
@@ -168,8 +205,8 @@ class Arena:
         )
 
     def records(self) -> list[Seen]:
-        """Everything a read_committed consumer sees now."""
-        return reader.read_to_end(self.kafka.bootstrap, self.topics)
+        """Everything a read_committed consumer sees now. What stays hidden is a fault (EndHidden)."""
+        return reader.read_to_end(self.kafka.bootstrap, self.topics, patience=VISIBLE_WITHIN)
 
     def genesis_records(self) -> int:
         """How often this source was founded."""
@@ -182,8 +219,18 @@ class Arena:
             later[record.topic, record.partition].append(record.offset)
         return sum(offsets != self.watcher.trail[at] for at, offsets in later.items())
 
-    def _newest_log(self) -> str:
-        return self.server.run("SHOW BINARY LOGS")[-1][0]
+    def _begin_log(self) -> None:
+        """Leave one new file of the log: `earliest` begins at the oldest; the server is ours alone."""
+        for _ in range(3):
+            self.server.run("FLUSH BINARY LOGS")
+            files = [file for file, *_ in self.server.run("SHOW BINARY LOGS")]
+            self.server.run(f"PURGE BINARY LOGS TO '{files[-1]}'")
+            if len(self.server.run("SHOW BINARY LOGS")) == 1:
+                return
+            # MariaDB keeps files that a recovered XA transaction has ended in, up to its next start.
+            assert self.server.instance is not None
+            self.server.instance.restart()
+        raise Stuck(f"the server keeps its old logs: {files}")
 
     def _noted(self, process: Process) -> Process:
         self._running.append(process)

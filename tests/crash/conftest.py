@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from tests.crash.site import Grounds
 from tests.servers import Database, own_server
 
 
@@ -36,3 +37,10 @@ def own_mysql() -> Iterator[Database]:
 def own_database(request: pytest.FixtureRequest) -> Database:
     """Both of them, one after the other."""
     return request.getfixturevalue(request.param)
+
+
+@pytest.fixture(scope="session")
+def grounds() -> Iterator[Grounds]:
+    """Servers to be killed, behind proxies: a broker, and a database of each kind that is asked for."""
+    with Grounds() as made:
+        yield made

@@ -75,11 +75,12 @@ def test_a_death_while_standing_by(own_mariadb: Database, kafka: Kafka, tmp_path
     with Arena(own_mariadb, kafka, tmp_path, seed="standby") as arena:
         write_few(arena)
         working = arena.tail(name="one")
-        arena.await_flow(working)
+        arena.await_records()
         process = arena.tail_to("standing_by", name="two")
         assert arena.await_end(process) == -signal.SIGKILL, tail_of(process)
         assert working.stop() == 0, tail_of(working)
-        arena.catch_up(name="two")
+        arena.instance = "two"
+        arena.catch_up()
         everything_is_there_once(arena)
 
 

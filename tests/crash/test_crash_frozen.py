@@ -14,6 +14,6 @@ pytestmark = [pytest.mark.stack, pytest.mark.crash]
 def test_a_frozen_instance_is_fenced_and_everything_arrives_once(own_mariadb: Database, kafka: Kafka, tmp_path) -> None:
     with Arena(own_mariadb, kafka, tmp_path, seed="frozen") as arena:
         arena.writer.start()
-        faults.frozen(arena, random.Random(1))
+        faults.zombie(arena, random.Random(1))
         outcome = arena.settle()
         assert outcome.clean, str(outcome)

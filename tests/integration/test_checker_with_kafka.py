@@ -22,6 +22,7 @@ from tests.servers import Database, Kafka
 pytestmark = pytest.mark.stack
 
 LAYOUTS = ("native", "cqrs")
+APART = 0.5
 Source = list[list[TableRow]]
 """The rows of each transaction, in commit order of each writer."""
 
@@ -97,6 +98,15 @@ def torn(world: World) -> None:
     world.publish(source)
 
 
+def apart(world: World) -> None:
+    """A transaction whose rows are all there, in two Kafka transactions: torn, and seen so for as long."""
+    source = world.source()
+    at = next(at for at, rows in enumerate(source) if at > 40 and len(rows) == 2)
+    world.publish([*source[:at], source[at][:1]])
+    time.sleep(APART)
+    world.publish([source[at][1:], *source[at + 1 :]])
+
+
 def reordered(world: World) -> None:
     source = world.source()
     late = next(at for at, rows in enumerate(source) if at > 3 and len(rows) == 1)  # its writer has many more
@@ -104,17 +114,22 @@ def reordered(world: World) -> None:
     world.publish([source[late]])
 
 
-@pytest.mark.parametrize("relay", [right, lost, doubled, torn, reordered])
+FOUND = {apart: "torn"}
+
+
+@pytest.mark.parametrize("relay", [right, lost, doubled, torn, apart, reordered])
 def test_what_a_relay_did_wrong_is_found_and_nothing_else(world: World, relay: Callable[[World], None]) -> None:
     with reader.Watcher(world.kafka, world.topics) as watcher:
         relay(world)
         verdict = world.verdict()
         assert {kind: verdict.counts[kind] for kind in FAULTS if verdict.counts[kind]} == (
-            {} if relay is right else {relay.__name__: 1}
+            {} if relay is right else {FOUND.get(relay, relay.__name__): 1}
         ), str(verdict)
         assert verdict.clean == (relay is right)
         assert verdict.records > 300
         assert watcher.wait_for(verdict.records, 30)
+        assert watcher.spread >= (APART if relay is apart else 0)
+        assert bool(watcher.spreads.open) == (relay is torn)
         seen = sorted(record[:3] for record in reader.read_to_end(world.kafka, world.topics))
         assert sorted((*at, offset) for at, offsets in watcher.trail.items() for offset in offsets) == seen
 

@@ -14,6 +14,7 @@ from tests.checker.judge import FAULTS, Seen, Verdict, java_partition, judge
 from tests.checker.ledger import Ledger, SourceDisagrees
 from tests.checker.marks import HEADER, Mark, Place, parse
 from tests.checker.plan import Planner, Transaction
+from tests.checker.reader import Spreads
 from tests.checker.rows import TableRow, expected
 
 TOPICS = {"a": 3, "b": 2}
@@ -241,6 +242,24 @@ def test_a_transaction_that_was_committed_in_two_parts(
         if not number % 30:
             log.end_transaction()
     only(verdict_of(ledger, log.records), "torn")
+
+
+def test_the_live_spread_of_a_transaction() -> None:
+    spreads = Spreads()
+
+    def row(number: int, index: int, count: int = 3) -> Mark:
+        return Mark(1, number, index, count, None, 1, kept=True)
+
+    spreads.note(row(1, 0, count=1), 0.0)
+    assert (spreads.largest, spreads.open) == (0, {})
+    spreads.note(row(2, 1), 1.0)
+    spreads.note(row(2, 1), 2.0)  # twice the same row is not more of it
+    spreads.note(row(3, 0), 2.0)
+    spreads.note(row(2, 0), 2.5)
+    assert spreads.largest == 0
+    spreads.note(row(2, 2), 4.5)
+    assert spreads.largest == 3.5
+    assert list(spreads.open) == [(1, 3)]
 
 
 def test_a_record_of_nobodys_row(ledger: Ledger, records: list[Seen]) -> None:
