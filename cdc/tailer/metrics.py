@@ -97,6 +97,7 @@ class Sources(Collector):
                 if (now := value(status)) is not None:
                     gauge.add_metric((status.name,), float(now))
             yield gauge
+        yield self._parked()
         yield from self._counters()
         for name, text, buckets in _HISTOGRAMS:
             histogram = HistogramMetricFamily(f"cdc_{name}", text, labels=("source",))
@@ -112,6 +113,14 @@ class Sources(Collector):
             for state in WORST_FIRST:
                 states.add_metric((status.name, state), float(state == now))
         return states
+
+    def _parked(self) -> Metric:
+        text = "Dead letters that were neither replayed nor dismissed"
+        parked = GaugeMetricFamily("cdc_dead_letters_parked", text, labels=("source", "reason"))
+        for status in self._statuses:
+            for reason, count in status.parked.items():
+                parked.add_metric((status.name, reason), float(count))
+        return parked
 
     def _counters(self) -> Iterable[Metric]:
         for name, text, label, counts in _COUNTERS:

@@ -111,6 +111,7 @@ def facts(source: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for term, key in (
         ("passed over", "passed_over"),
         ("dead letters", "dead_letters"),
+        ("dead letters parked in all", "dead_letters_parked"),
         ("headers dropped", "dropped_headers"),
     ):
         if source[key]:

@@ -25,6 +25,7 @@ import structlog
 
 from cdc.errors import CdcError
 from cdc.kafka import KafkaSink, KafkaTopics, Recipe
+from cdc.kafka.parked import ParkedCounter
 from cdc.model import Observer
 from cdc.mysql.snapshot_source import SnapshotSource
 from cdc.mysql.source import MySqlSource
@@ -32,6 +33,7 @@ from cdc.pump import Pump
 from cdc.settings import Settings
 from cdc.tailer.http import Service, serve
 from cdc.tailer.logs import StepLog, describe
+from cdc.tailer.parked import count_forever
 from cdc.tailer.status import Status
 from cdc.tailer.watch import Watch
 from cdc.tailer.watched import WatchedSink, WatchedSource
@@ -92,9 +94,15 @@ async def run_tailer(
     try:
         async with serve(service, settings.http.address(), gives_way=not settings.http.is_chosen):
             tasks = [asyncio.create_task(_work(works), name=works.name) for works in everything]
+            counter = ParkedCounter(settings.kafka.address(), settings.kafka.prefix)
+            counting = asyncio.create_task(count_forever(counter, service.statuses), name="dead letters")
             _log.info("tailer started", sources=list(settings.sources), instance=service.instance)
             async with _signals(everything, tasks, settings.service.drain_timeout):
-                return list(await asyncio.gather(*tasks))
+                try:
+                    return list(await asyncio.gather(*tasks))
+                finally:
+                    counting.cancel()
+                    await asyncio.wait([counting])
     finally:
         await topics.close()
 

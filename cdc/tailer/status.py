@@ -105,6 +105,8 @@ class Status:
         self.records: Counter[str] = Counter()
         self.passed_over: Counter[str] = Counter()
         self.dead_letters: Counter[str] = Counter()
+        self.parked: Mapping[str, int] = {}
+        """Dead letters of this source that were neither replayed nor dismissed, by reason."""
         self.restarts: Counter[str] = Counter()
         self.dropped_headers: Mapping[str, int] = {}
         """Headers of rows that bore a name of ours, by name: left out of the records, never without a word."""
@@ -298,6 +300,7 @@ class Status:
             "rows_read": self.rows_read.total(),
             "passed_over": dict(self.passed_over),
             "dead_letters": dict(self.dead_letters),
+            "dead_letters_parked": dict(self.parked),
             "dropped_headers": dict(self.dropped_headers),
             "doubts": self.aborted,
             "restarts": self.restarts.total(),

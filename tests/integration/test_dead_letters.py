@@ -1,5 +1,6 @@
 """`cdc dead-letters` on a real broker: found, shown, sent again once and only once, put away."""
 
+import asyncio
 import json
 import subprocess
 import sys
@@ -12,6 +13,8 @@ import pytest
 from click.testing import CliRunner
 
 from cdc.cli.root import root
+from cdc.kafka import KafkaAddress
+from cdc.kafka.parked import ParkedCounter
 from tests.integration.letters import event_id, letter, put
 from tests.running import Ended
 from tests.servers import Kafka, unique
@@ -173,3 +176,27 @@ def test_nothing_there_and_nothing_readable(letters: Letters):
     assert "offset 0 is passed over" in letters.cdc("list").err
     assert "nothing to do" in letters.cdc("replay", "--yes").err
     assert "there is no dead letter" in letters.cdc("show", "shop/x", code=1).err
+
+
+async def test_the_parked_are_counted_until_somebody_decides(letters: Letters, new_topic: Callable[..., str]):
+    counter = ParkedCounter(KafkaAddress((letters.kafka.bootstrap,)), letters.prefix)
+    topic = new_topic("orders")
+    try:
+        assert await counter.look() == {}
+        large = letter(2, topic, payload=bytes(50_000), reason="record_too_large")
+        await asyncio.to_thread(
+            put, letters.kafka, letters.topic, letter(1, topic), letter(1, topic), large, limit=9000
+        )
+        found = {("shop", "topic_missing"): 1, ("shop", "record_too_large"): 1}
+        assert await counter.look() == found
+        assert await counter.look() == found
+        await asyncio.to_thread(letters.cdc, "replay", "--reason", "topic_missing", "--yes")
+        assert await counter.look() == {("shop", "record_too_large"): 1}
+        await asyncio.to_thread(letters.cdc, "dismiss", "--all", "--yes")
+        assert await counter.look() == {}
+        await asyncio.to_thread(letters.kafka.delete_topic, letters.topic)
+        await asyncio.to_thread(letters.kafka.create_topic, letters.topic)
+        await asyncio.to_thread(put, letters.kafka, letters.topic, letter(5, topic))
+        assert await counter.look() == {("shop", "topic_missing"): 1}
+    finally:
+        await counter.close()
