@@ -76,6 +76,7 @@ class KafkaSink:
         prefix: str = "cdc",
         first_start: bool = False,
         take_over: bool = False,
+        patient: bool = True,
         create_topics: bool = True,
         replication_factor: int | None = None,
         takeover_after: float = 15.0,
@@ -88,7 +89,7 @@ class KafkaSink:
         self.instance = f"{instance_name}#{secrets.token_hex(4)}"
         self.names = Names(prefix, source)
         self._address, self._tables, self._say = address, tables, observer
-        self._first_start, self._take_over = first_start, take_over
+        self._first_start, self._take_over, self._patient = first_start, take_over, patient
         self._create_topics, self._replication_factor = create_topics, replication_factor
         self._takeover_after, self._deadline, self._fence_deadline = takeover_after, deadline, fence_deadline
         self._transaction_timeout, self._compression = transaction_timeout, compression
@@ -114,8 +115,8 @@ class KafkaSink:
     async def fence(self) -> Checkpoint | None:
         """Become the only writer and read the last committed checkpoint; None: a first start, found() must come.
 
-        Stands by while another instance lives. Raises Fenced, CheckpointLost, CheckpointUnreadable,
-        HangingTransaction, KafkaUnavailable, KafkaAccessDenied.
+        Stands by while another instance lives, or, where `patient` is False, raises Fenced then. Raises Fenced,
+        CheckpointLost, CheckpointUnreadable, HangingTransaction, KafkaUnavailable, KafkaAccessDenied.
         """
         await self._discard()
         try:
@@ -144,6 +145,7 @@ class KafkaSink:
                 seen,
                 instance=self.instance,
                 takeover_after=self._takeover_after,
+                patient=self._patient,
                 say=lambda holder: self._say("standing_by", instance=holder, topic=names.topic),
             )
         self._heartbeat.founded = seen.checkpoint is not None

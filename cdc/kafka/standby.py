@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from aiokafka import AIOKafkaConsumer
 from aiokafka.structs import TopicPartition
 
-from cdc.errors import KafkaUnavailable
+from cdc.errors import Fenced, KafkaUnavailable
 from cdc.kafka.checkpoints import Alive, Names, decode, read
 from cdc.kafka.client import FOREIGN, make_consumer, stop_consumer
 from cdc.kafka.cluster import Cluster
@@ -93,18 +93,36 @@ async def stand_by(
     *,
     instance: str,
     takeover_after: float,
+    patient: bool,
     say: Callable[[str], None],
 ) -> None:
-    """Return when this instance may fence: at once, or after another's silence. `say` is told whom we wait for."""
+    """Return when this instance may fence: at once, or after another's silence. `say` is told whom we wait for.
+
+    Not `patient`: raise Fenced at the first sign of life of another instead of waiting on.
+    """
     name = name_of(instance)
     while (holder := seen.holder) is not None and name_of(holder) != name:
         say(holder)
-        if await _silent(cluster, names, seen.end, name, takeover_after):
-            return
+        try:
+            if await _silent(cluster, names, seen.end, name, takeover_after, patient=patient):
+                return
+        except SomebodyLives as error:
+            raise Fenced(
+                f"instance {holder} works on source {names.source}, and somebody waits for the end here: "
+                "this one does not stand by",
+                hint="that instance publishes what there is: see cdc tailer status, or cdc checkpoint show; "
+                "--take-over ends it and works here",
+            ) from error
         seen = await glance(cluster, names, but=instance)
 
 
-async def _silent(cluster: Cluster, names: Names, start: int, name: str, takeover_after: float) -> bool:
+class SomebodyLives(Exception):
+    """A sign of life came, and nobody wants to wait."""
+
+
+async def _silent(
+    cluster: Cluster, names: Names, start: int, name: str, takeover_after: float, *, patient: bool
+) -> bool:
     """True after `takeover_after` without a sign of another; False if it seems to have said goodbye."""
     partition = TopicPartition(names.topic, 0)
     consumer = make_consumer(cluster.address, 10.0, committed=False)
@@ -122,6 +140,9 @@ async def _silent(cluster: Cluster, names: Names, start: int, name: str, takeove
             except (*FOREIGN, KafkaUnavailable):
                 sign = True  # not readable: nothing is known, so count anew
                 await asyncio.sleep(_POLL)
+            else:
+                if sign and not patient:
+                    raise SomebodyLives
             at = time.monotonic()
             silence = 0.0 if sign else silence + min(at - looked, _LONGEST_STEP)
             looked = at

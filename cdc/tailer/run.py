@@ -151,6 +151,7 @@ def _compose(
         prefix=settings.kafka.prefix,
         first_start=options.first_start,
         take_over=options.take_over,
+        patient=not options.until_caught_up,  # somebody waits for the end
         create_topics=settings.topics.create != "none",
         replication_factor=settings.topics.replication_factor,
         takeover_after=source_settings.takeover_after,
@@ -202,16 +203,26 @@ async def _work(works: Works) -> Outcome:
         watching.cancel()
         works.status.ended(known)
         works.watch.report()
-        await works.pump.close()
+        await _let_go(works.pump)
+
+
+async def _let_go(pump: Pump) -> None:
+    """Close both ends. A signal meanwhile only cuts that short: how the source ended is known already."""
+    try:
+        await pump.close()
+    except asyncio.CancelledError:
+        _log.warning("stopped while letting go of Kafka and the database: they find out by themselves")
 
 
 @asynccontextmanager
 async def _signals(everything: list[Works], tasks: list[asyncio.Task[Outcome]], patience: float) -> AsyncIterator[None]:
-    """SIGTERM and SIGINT drain; a second one, or the end of patience, cancels."""
+    """SIGTERM and SIGINT drain; a second one, or the end of patience, cancels; a third does not wait for goodbyes."""
     loop = asyncio.get_running_loop()
     asked: list[asyncio.TimerHandle] = []
 
     def cancel() -> None:
+        for timer in asked:
+            timer.cancel()
         for task in tasks:
             task.cancel()
 
