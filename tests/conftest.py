@@ -44,6 +44,22 @@ def server(request: pytest.FixtureRequest) -> Database:
 
 
 @pytest.fixture(scope="session")
+def untagged_mysql() -> Iterator[Database]:
+    """A MySQL for this run that never sees a tagged GTID: Debezium 3.4 starts on no server that ever had one."""
+    own = own_server("mysql")
+    try:
+        yield own
+    finally:
+        own.instance.remove()
+
+
+@pytest.fixture(scope="session", params=["mariadb", "untagged_mysql"], ids=["mariadb", "mysql"])
+def debezium_server(request: pytest.FixtureRequest) -> Database:
+    """Both databases, one after the other, as Debezium can read them."""
+    return request.getfixturevalue(request.param)
+
+
+@pytest.fixture(scope="session")
 def kafka() -> Kafka:
     """The stack's Kafka."""
     return _or_fail(shared_kafka)

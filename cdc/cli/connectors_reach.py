@@ -81,7 +81,7 @@ class Reach:
         """The manifests of these names, all without; and the names of all there are."""
         from cdc.connect.manifest import Variables, chosen, files, load  # noqa: PLC0415
 
-        found = load(files(self.directory), Variables(self.known().variables, os.environ))
+        found = load(files(self.directory), Variables(self.known().variables, os.environ), names)
         return chosen(found, names), [one.name for one in found]
 
     def sure(self, question: str, *, yes: bool) -> None:

@@ -93,14 +93,17 @@ def files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.suffix in _SUFFIXES and path.is_file())
 
 
-def load(paths: Iterable[Path], variables: Variables) -> list[Manifest]:
-    """Read manifests; ConfigError with every mistake that is in them."""
+def load(paths: Iterable[Path], variables: Variables, names: Sequence[str] = ()) -> list[Manifest]:
+    """Read manifests; ConfigError with every mistake that is in them (in those of ``names``, if there are any)."""
     mistakes = _Mistakes()
     found: list[Manifest] = []
     for path in paths:
         for origin, document in _documents(path, mistakes):
+            before = len(mistakes.told)
             made = _manifest(origin, document, variables, mistakes)
             if made is None:
+                if names and _name(document, variables) not in names:
+                    del mistakes.told[before:]  # what is not asked for need not have its variables
                 continue
             first = next((one for one in found if one.name == made.name), None)
             if first:
@@ -178,6 +181,11 @@ def _manifest(origin: str, document: Any, variables: Variables, mistakes: _Mista
     if len(mistakes.told) > before:
         return None
     return Manifest(name, {**config, "name": name}, state, tuple(unchecked), origin, tuple(sorted(filled.secrets)))
+
+
+def _name(document: Any, variables: Variables) -> str:
+    given = document.get("name") if isinstance(document, dict) else None
+    return variables.fill(given)[0] if isinstance(given, str) else ""
 
 
 def _state(origin: str, filled: _Filled, document: Mapping[str, Any], mistakes: _Mistakes) -> str:

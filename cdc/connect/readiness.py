@@ -17,7 +17,7 @@ from cdc.connect.answers import Status
 from cdc.connect.client import Client
 from cdc.errors import ConnectorMissing, ConnectorNotReady
 
-STABLE = 2.0
+STABLE = 1.5
 """Seconds that a state has to last to be believed."""
 _LOOK_EVERY = 0.2
 

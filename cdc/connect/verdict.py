@@ -40,7 +40,7 @@ _HINTS: tuple[tuple[str, str], ...] = (
     ("must be in the STOPPED state", "cdc connectors stop NAME; `cdc connectors offsets set` stops and resumes it"),
     ("configuration is invalid", "cdc connectors validate names every field that is wrong"),
     ("Failed to find any class", "cdc connectors plugins list shows what the workers have"),
-    ("Unknown plugin", "cdc connectors plugins list --all shows what the workers have"),
+    ("Unknown plugin", "`cdc connectors plugins list` with --all shows what the workers have"),
     ("Logger ", "cdc connectors loggers show lists them"),
     ("invalid log level", "OFF, FATAL, ERROR, WARN, INFO, DEBUG or TRACE"),
     ("already exists", "cdc connectors show NAME shows the one that is there; apply changes it"),

@@ -27,7 +27,7 @@ from cdc.errors import ConfigError, ConnectAccessDenied, ConnectUnavailable
 Answering = Callable[[str, str, Mapping[str, str], bytes], tuple[int, Mapping[str, str], bytes]]
 """A Connect cluster in this process: method, path with query, headers, body -> status, headers, body."""
 
-_ASK = "is the URL the one of a Kafka Connect worker? `cdc connectors plugins list --url URL` asks it for little"
+_ASK = "is it the URL of a Kafka Connect worker, and does the worker run?"
 
 
 @dataclass(frozen=True, slots=True)
