@@ -230,6 +230,8 @@ def _print_plan(data: dict[str, Any]) -> None:
     table.add_row("never published", Text(_counted(data["skipped"])))
     for name, number in data["rows_in_tables_since"].items():
         table.add_row("in the table", Text(f"{name} has {number} rows with a later time than the old checkpoint's"))
+    if data["snapshot_given_up"]:
+        table.add_row("snapshot", Text("was not done, and is given up: cdc replay publishes rows of the table"))
     if data["first_checkpoint"]:
         table.add_row("genesis", Text("is written, too: this becomes the source's first checkpoint"))
     Console(file=sys.stdout).print(table)

@@ -37,6 +37,8 @@ _OUTPUT = click.option(
     "-o", "--output", type=click.Choice(["table", "json", "yaml"]), default="table", show_default=True
 )
 _YES = click.option("--yes", is_flag=True, help="Do it. Without it only what would happen is printed.")
+_WIDE = 220
+"""Columns of a table that goes into a file or a pipe."""
 _KEYS = click.argument("keys", nargs=-1, metavar="[KEY...]")
 
 
@@ -264,18 +266,18 @@ def _print_table(headings: Sequence[str], rows: Sequence[Sequence[object]]) -> N
 
     table = Table(box=None, pad_edge=False)
     for heading in headings:
-        table.add_column(heading, overflow="fold")
+        table.add_column(heading, overflow="fold", no_wrap=heading == "key")  # a key is there to be copied
     for row in rows:
         table.add_row(*(Text("" if cell is None else str(cell)) for cell in row))
-    Console(file=sys.stdout).print(table)
+    Console(file=sys.stdout, width=None if sys.stdout.isatty() else _WIDE).print(table)
 
 
 def _print_list(data: Sequence[dict[str, Any]]) -> None:
     if not data:
         return
-    names = ("parked_at", "state", "reason", "event_name", "original_topic", "key")
+    names = ("key", "reason", "event_name", "original_topic", "state", "parked_at")
     _print_table(
-        ("parked at", "state", "reason", "event", "topic", "key"),
+        ("key", "reason", "event", "topic", "state", "parked at"),
         [[letter[name][:19] if name == "parked_at" else letter[name] for name in names] for letter in data],
     )
 

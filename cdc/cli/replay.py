@@ -21,6 +21,8 @@ else:
     except ImportError:  # plain click does the same without colours
         import click
 
+_WIDE = 220
+"""Columns of a table that goes into a file or a pipe."""
 _NATURE = (
     "At least once: nothing remembers what was replayed, and rows that the tailer has still to publish come twice, too."
 )
@@ -139,7 +141,7 @@ def _print(data: dict[str, Any]) -> None:
     for line in lines:
         table.add_row(*(Text(str(cell)) for cell in line))
     if lines:
-        Console(file=sys.stdout).print(table)
+        Console(file=sys.stdout, width=None if sys.stdout.isatty() else _WIDE).print(table)
 
 
 def _closing(result: Result, *, done: bool) -> int:

@@ -23,6 +23,8 @@ else:
         import click
 
 _HAS_CHANGES = 3
+_WIDE = 220
+"""Columns of a table that goes into a file or a pipe."""
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
@@ -160,7 +162,7 @@ def _print_table(found: Plan) -> None:
     for step in found.steps:
         sign = "!" if step.why_not else "+" if step.what == "create" else "~"
         table.add_row(*map(Text, (sign, step.topic, step.what, step.now or "", step.wanted)))
-    Console(file=sys.stdout).print(table)
+    Console(file=sys.stdout, width=None if sys.stdout.isatty() else _WIDE).print(table)
 
 
 def _dump(data: Any, output: str) -> None:

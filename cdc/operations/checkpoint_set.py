@@ -76,7 +76,8 @@ class Plan:
     @property
     def moves(self) -> bool:
         """Is it another place than now?"""
-        return self.seen.checkpoint is None or self.seen.checkpoint.position != self.position
+        last = self.seen.checkpoint
+        return last is None or last.snapshot is not None or _where(last.position) != _where(self.position)
 
     def as_data(self) -> dict[str, Any]:
         """For output; stable names."""
@@ -92,6 +93,7 @@ class Plan:
             "rows_in_tables_since": dict(self.in_tables),
             "at_work": self.seen.holder,
             "first_checkpoint": not self.seen.genesis,
+            "snapshot_given_up": last is not None and last.snapshot is not None,
         }
 
 
@@ -237,6 +239,11 @@ def _time_of(checkpoint: Checkpoint) -> str:
     if seconds:
         return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S")
     return checkpoint.committed_at[:19].replace("T", " ")
+
+
+def _where(position: Position) -> tuple[object, ...]:
+    """What makes two positions the same place."""
+    return position.server, position.file, position.file_created, position.position, position.gtid_set
 
 
 def _before(one: Position, other: Position) -> bool:

@@ -197,7 +197,7 @@ def summary(fates: Iterable[Fate]) -> Mapping[tuple[str, str, str, str], int]:
     counts: dict[tuple[str, str, str, str], int] = {}
     for fate in fates:
         letter = fate.kept.letter
-        what = fate.topic or f"stays parked: {fate.stays}"
+        what = fate.topic or f"stays parked: {(fate.stays or '').partition(':')[0]}"
         group = (letter.source, letter.reason, letter.event_name or "", what)
         counts[group] = counts.get(group, 0) + 1
     return counts
