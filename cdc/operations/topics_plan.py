@@ -29,7 +29,8 @@ from cdc.routing import templates
 from cdc.settings import Settings
 from cdc.settings.topics_file import TopicsFile
 
-DEAD_LETTER_SETTINGS = {"cleanup.policy": "delete", "retention.ms": "2592000000"}
+DEAD_LETTERS_WHEN_NEW = {"retention.ms": "-1", "retention.bytes": "-1"}
+"""Kept until somebody has decided, unless the file plans otherwise."""
 OVERHEAD = 4096
 """Room for the key and headers of the largest payload."""
 
@@ -45,6 +46,8 @@ class Wanted:
     settings: Mapping[str, str] = field(default_factory=dict)
     least_message: int = 0
     """max.message.bytes must be as large as this."""
+    when_new: Mapping[str, str] = field(default_factory=dict)
+    """Settings of a new topic that are not compared."""
     lost: str | None = None
     """Why it must not be made or turned into ours, where it is not there or not ours."""
 
@@ -119,8 +122,16 @@ def wanted_topics(settings: Settings, file: TopicsFile, known: Mapping[str, bool
             )
         )
     shape = file.dead_letters
-    letters = {**DEAD_LETTER_SETTINGS, **shape.settings, "cleanup.policy": "delete"}
-    own.append(Wanted(topic_of(prefix), "dead letters", 1, shape.replication_factor or copies, letters))
+    own.append(
+        Wanted(
+            topic_of(prefix),
+            "dead letters",
+            1,
+            shape.replication_factor or copies,
+            {**shape.settings, "cleanup.policy": "delete"},
+            when_new=DEAD_LETTERS_WHEN_NEW,
+        )
+    )
     return [*own, *events], notes
 
 
@@ -170,7 +181,7 @@ def steps(
 
 def creation_settings(wanted: Wanted) -> dict[str, str]:
     """The settings of a new topic: what is wanted, with room for the largest event."""
-    settings = dict(wanted.settings)
+    settings = {**wanted.when_new, **wanted.settings}
     said = settings.get("max.message.bytes", "")
     if wanted.least_message > (int(said) if said.isdigit() else _KAFKAS_LARGEST):
         settings["max.message.bytes"] = str(wanted.least_message)
