@@ -1,5 +1,6 @@
 """`cdc` as users run it: a configuration of one source in a folder of its own, and the command as a process."""
 
+import asyncio
 import json
 import os
 import signal
@@ -10,6 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from click.testing import CliRunner
+
+from cdc.cli.root import root
+from cdc.errors import CdcError
+from cdc.settings import load
+from cdc.tailer.run import Options, run_tailer
 from tests.servers import Database, Kafka, until
 
 CDC = Path(sys.executable).with_name("cdc")
@@ -128,3 +135,18 @@ class Process:
         if self.popen.poll() is None:
             self.popen.send_signal(signal.SIGTERM)
         return self.popen.wait(seconds)
+
+
+def cdc_here(*arguments: object) -> Ended:
+    """A command of cdc in this process: no start of a Python for each of many."""
+    done = CliRunner().invoke(root, [str(one) for one in arguments], prog_name="cdc")
+    if done.exception is not None and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    return Ended(done.exit_code, done.stdout, done.stderr)
+
+
+def caught_up_here(tailing: Tailing) -> CdcError | None:
+    """Publish what is in the log up to now, in this process; the error that ended it."""
+    options = Options(until_caught_up=True, instance="test")
+    [outcome] = asyncio.run(run_tailer(load(tailing.config), options))
+    return outcome.error

@@ -6,12 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner
 
-from cdc.cli.root import root
 from cdc.outbox.table import ddl
 from tests.integration.live_log import place_of
-from tests.running import Ended, Tailing
+from tests.running import Tailing, caught_up_here, cdc_here
 from tests.servers import Database, Kafka, unique
 
 NAMES = ("order.created", "order.paid", "user.joined", "order.created")
@@ -32,10 +30,9 @@ def tailing(tmp_path: Path, server: Database, kafka: Kafka, schema: str) -> Iter
 
 
 def replay(tailing: Tailing, *arguments: str, code: int = 0) -> Any:
-    done = CliRunner().invoke(root, ["replay", "-c", str(tailing.config), "-o", "json", *arguments], prog_name="cdc")
-    assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
-    assert done.exit_code == code, done.stdout + done.stderr
-    return json.loads(done.stdout) if code != 2 else Ended(2, done.stdout, done.stderr)
+    done = cdc_here("replay", "-c", tailing.config, "-o", "json", *arguments)
+    assert done.code == code, done.out + done.err
+    return json.loads(done.out) if code != 2 else done
 
 
 def values(tailing: Tailing, topic: str, *, marked: bool) -> list[bytes | None]:
@@ -45,7 +42,7 @@ def values(tailing: Tailing, topic: str, *, marked: bool) -> list[bytes | None]:
 
 def test_from_the_table_and_from_the_log(tailing: Tailing, schema: str, topic: str):
     server = tailing.server
-    assert tailing.catch_up().code == 0
+    assert caught_up_here(tailing) is None
     start = place_of(server)
     insert = "INSERT INTO outbox(event_name, topic, event_key, payload, created_at) VALUES ('{}', '{}', 'k', '{}', {})"
     at = "'2026-01-0{} 00:00:00'"
@@ -54,8 +51,8 @@ def test_from_the_table_and_from_the_log(tailing: Tailing, schema: str, topic: s
     middle = place_of(server)
     gtids = server.run("SELECT @@gtid_executed" if server.kind == "mysql" else "SELECT @@gtid_binlog_pos")[0][0]
     server.run(*rows[2:], schema=schema)
-    assert tailing.catch_up().code == 0
-    before = tailing.show()
+    assert caught_up_here(tailing) is None
+    before = json.loads(cdc_here("checkpoint", "show", "-c", tailing.config, "-o", "json").out)["shop"]
     assert values(tailing, topic, marked=False) == [b"0", b"1", b"2", b"3"]
     full = f"{schema}.outbox"
 
@@ -90,7 +87,7 @@ def test_from_the_table_and_from_the_log(tailing: Tailing, schema: str, topic: s
     assert sent["sent"] == 2
     assert values(tailing, topic, marked=True) == [b"0", b"1", b"2", b"2", b"3", b"3"]
 
-    after = tailing.show()
+    after = json.loads(cdc_here("checkpoint", "show", "-c", tailing.config, "-o", "json").out)["shop"]
     assert after["checkpoint"] == before["checkpoint"], "never touched"
     assert values(tailing, topic, marked=False) == [b"0", b"1", b"2", b"3"]
 
