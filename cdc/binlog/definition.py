@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any
 
 from cdc.binlog.table_map import LONGLONG, TIMESTAMP2, TableMap
-from cdc.binlog.values import Decode, generate, kind_of
+from cdc.binlog.values import Decode, generate, kind_of, sql_type
 from cdc.errors import ColumnMissing, RowImageIncomplete, RowMetadataNotFull
 from cdc.model import Column, TableSchema, TableSpec
 
@@ -39,7 +39,9 @@ class Image:
         self._wanted = [i in definition.wanted for i in indexes]
         self._row_end = indexes.index(definition.row_end) if definition.row_end is not None else None
         columns = tuple(
-            Column(str(c.name), kind_of(c), c.length) for c, w in zip(self._columns, self._wanted, strict=True) if w
+            Column(str(c.name), kind_of(c), c.length, sql_type(c))
+            for c, w in zip(self._columns, self._wanted, strict=True)
+            if w
         )
         self.schema = TableSchema(table.schema, table.table, columns)
         self.null_bytes = (len(indexes) + 7) // 8

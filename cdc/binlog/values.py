@@ -88,6 +88,14 @@ _NAMESPACE: dict[str, Any] = {
 _OLD_TIMES = {TIMESTAMP: (4, "old_timestamp"), TIME: (3, "old_time"), DATETIME: (8, "old_datetime")}
 _NEW_TIMES = {TIMESTAMP2: (4, "timestamp2"), TIME2: (3, "time2"), DATETIME2: (5, "datetime2")}
 _PREFIXED_BLOBS = frozenset((BLOB, BLOB_COMPRESSED, JSON, GEOMETRY, VECTOR))
+_SQL_TYPES = {
+    **dict(zip(INTEGERS, ("tinyint", "smallint", "mediumint", "int", "bigint"), strict=True)),
+    **dict(zip((FLOAT, DOUBLE, NEWDECIMAL, BIT, YEAR), ("float", "double", "decimal", "bit", "year"), strict=True)),
+    **dict.fromkeys((DATE, NEWDATE), "date"),
+    **dict.fromkeys((TIME, TIME2), "time"),
+    **dict.fromkeys((DATETIME, DATETIME2), "datetime"),
+    **dict.fromkeys((TIMESTAMP, TIMESTAMP2), "timestamp"),
+}
 
 
 def kind_of(column: LogColumn) -> str:
@@ -103,6 +111,18 @@ def kind_of(column: LogColumn) -> str:
     if column.type in (ENUM, SET):
         return "text"
     return "binary" if column.type in (GEOMETRY, VECTOR) or is_binary(column) else "text"
+
+
+def sql_type(column: LogColumn) -> str:
+    """What `model.Column.type` holds: the SQL type of a number or a time, empty for others."""
+    name = _SQL_TYPES.get(column.type, "")
+    if column.type == NEWDECIMAL:
+        name += f"({column.a},{column.b})"
+    elif column.type == BIT:
+        name += f"({column.a + 8 * column.b})"
+    elif column.type in _NEW_TIMES and column.a:
+        name += f"({column.a})"
+    return f"{name} unsigned" if column.unsigned and column.type in INTEGERS else name
 
 
 def generate(

@@ -3,47 +3,30 @@
 Headers `message_id` and `event_name`, as its producer sends for Protobuf events, then the
 row's own where the layout has such a column (python-cqrs's has none). Its producer sends
 JSON events without any header: `headers=False` gives records equal to those. The payload
-is its whole envelope, perhaps compressed or Protobuf, and passes as it is.
+is its whole envelope, perhaps compressed or Protobuf and not flagged as that; it passes
+as it is unless a route asks to inflate it.
 
 The record has no key unless a route makes one, whatever the row has.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from cdc.envelopes import fields
-from cdc.model import Header, TableSchema, Value
+from cdc.envelopes.headed import Headed, MakeHeaders
+from cdc.model import TableSchema
 
 
-class Cqrs:
-    """`dropped` counts headers of rows that bore a name of ours."""
+class Cqrs(Headed):
+    """python-cqrs's convention."""
 
     row_key = False
 
-    def __init__(self, *, headers: bool = True, dropped: Counter[str] | None = None) -> None:
-        self.headers = headers
-        self.dropped: Counter[str] = Counter() if dropped is None else dropped
-
-    def plan(
-        self, table: TableSchema, columns: Mapping[str, str]
-    ) -> Callable[[tuple[Value, ...]], tuple[bytes | None, list[Header]]]:
-        """Look the columns up once."""
-        payload_at = table.index[columns["payload"]]
-        if not self.headers:
-            return lambda values: (fields.payload(values[payload_at]), [])
-        id_at, name_at = table.index[columns["id"]], table.index[columns["name"]]
-        headers_at = fields.column(table, columns, "headers")
-        more = None if headers_at is None else fields.row_headers(headers_at, self.dropped)
-
-        def encode(values: tuple[Value, ...]) -> tuple[bytes | None, list[Header]]:
-            headers: list[Header] = [
-                ("message_id", fields.event_id(values[id_at])),
-                ("event_name", fields.text(values[name_at], "event name")),
-            ]
-            if more is not None:
-                headers += more(values)
-            return fields.payload(values[payload_at]), headers
-
-        return encode
+    def _ours(self, table: TableSchema, columns: Mapping[str, str]) -> MakeHeaders:
+        id_at, name_at = fields.required(table, columns, "id"), fields.required(table, columns, "name")
+        event_id, text = fields.event_id, fields.text
+        return lambda values: [
+            ("message_id", event_id(values[id_at])),
+            ("event_name", text(values[name_at], "event name")),
+        ]

@@ -11,14 +11,17 @@ from __future__ import annotations
 
 import re
 import struct
+import time
+import zlib
 from binascii import hexlify
 from collections import Counter
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from functools import lru_cache
 
 import orjson
 
-from cdc.errors import ValueInvalid
+from cdc.errors import ColumnMissing, ValueInvalid
 from cdc.model import Header, TableSchema, Value
 from cdc.outbox.row import RESERVED_HEADERS
 
@@ -27,12 +30,45 @@ _FRACTION = len(".123456")
 _DIGITS = re.compile(r"[0-9]+\Z").match
 _UUID = 16
 _uuid_parts = struct.Struct("8s4s4s4s12s").unpack
+_ZLIB = (b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda")
+_MOST_INFLATED = 64 * 1024 * 1024
 _HEADERS_HINT = "The headers column holds a JSON object whose names and values are text."
 
 
 def column(table: TableSchema, columns: Mapping[str, str], role: str) -> int | None:
     """Where the column of a role is; None where the layout or the table has none."""
     return table.index.get(columns.get(role, ""))
+
+
+def required(table: TableSchema, columns: Mapping[str, str], role: str) -> int:
+    """Where the column of a role is. Raises ColumnMissing."""
+    at = column(table, columns, role)
+    if at is None:
+        named = repr(columns[role]) if role in columns else f"for the role {role}"
+        raise ColumnMissing(
+            f"table {table} has no column {named}, which its records need",
+            hint="Correct the table's `layout`, `columns` or `envelope` in the configuration.",
+        )
+    return at
+
+
+def key(at: int) -> Callable[[tuple[Value, ...]], bytes | None]:
+    """A function from a row's values to its own key."""
+
+    def key(values: tuple[Value, ...]) -> bytes | None:
+        value = values[at]
+        if value is None or isinstance(value, bytes):
+            return value
+        if isinstance(value, str):
+            return value.encode()
+        if isinstance(value, int):
+            return b"%d" % value
+        raise ValueInvalid(
+            f"the row's key is a {type(value).__name__}, and a key is text, bytes or an integer",
+            hint="Map another column to the role `key`.",
+        )
+
+    return key
 
 
 def event_id(value: Value) -> bytes:
@@ -77,6 +113,43 @@ def _second(text: str) -> str:
     if not _TIME.fullmatch(text) or text.startswith("0000") or "-00" in text[:10]:
         return ""
     return f"{text[:10]}T{text[11:]}"
+
+
+def not_later_than_now(at: int) -> Callable[[tuple[Value, ...]], int | None]:
+    """A function from a row's values to its time in milliseconds since 1970; None where it is NULL."""
+
+    def timestamp(values: tuple[Value, ...]) -> int | None:
+        value = values[at]
+        if value is None:
+            return None
+        moment = datetime.fromisoformat(instant(value).decode())
+        milliseconds = int(moment.timestamp()) * 1000 + moment.microsecond // 1000
+        if milliseconds < 0:
+            raise ValueInvalid(
+                f"the row's time is before 1970, which no record's timestamp can be: {str(value)[:40]!r}",
+                hint="Correct the row's writer, or let records carry their publish time: `timestamp: publish`.",
+            )
+        return min(milliseconds, int(time.time() * 1000))
+
+    return timestamp
+
+
+def inflated(value: Value) -> bytes | None:
+    """The payload, unpacked where it is zlib; what only looks like it passes as it is."""
+    packed = payload(value)
+    if packed is None or packed[:2] not in _ZLIB:
+        return packed
+    unpacking = zlib.decompressobj()
+    try:
+        out = unpacking.decompress(packed, _MOST_INFLATED)
+    except zlib.error:
+        return packed
+    if unpacking.unconsumed_tail:
+        raise ValueInvalid(
+            f"the payload is of more than {_MOST_INFLATED >> 20} MiB when it is inflated",
+            hint="Send it as it is: remove `inflate` from the route or table.",
+        )
+    return out if unpacking.eof and not unpacking.unused_data else packed
 
 
 def payload(value: Value) -> bytes | None:

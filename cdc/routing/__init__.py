@@ -1,6 +1,6 @@
 """Pure: a row's topic, key and partition. No I/O, and no knowledge of servers or envelopes.
 
-`rules.RuleRouter` is the port `cdc.model.Router`; the rest are its parts: `layouts`
+`router.RuleRouter` is the port `cdc.model.Router`; the rest are its parts: `layouts`
 (which column plays which role), `globs`, `templates`, `keys`, `names` (topics a row may
 never address) and `partitioner` (Java's murmur2). Envelopes are handed in as values that
 fulfil `rules.Envelope`: the two rooms do not know each other.

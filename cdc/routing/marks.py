@@ -11,7 +11,9 @@ from cdc.model import Header
 from cdc.outbox.row import RESERVED_HEADERS
 
 SNAPSHOT = "snapshot"
+HEAL = "heal"
 REPLAY = "replay"
+MARKS = frozenset((SNAPSHOT, HEAL, REPLAY))
 
 
 def marked(headers: list[Header], mark: str) -> list[Header]:

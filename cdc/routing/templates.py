@@ -40,6 +40,16 @@ class Template:
         """Is it the same for every row?"""
         return len(self.parts) == 1
 
+    def given(self, name: str, value: str) -> Template:
+        """The same with one name filled in."""
+        parts = [self.parts[0]]
+        for one, literal in zip(self.parts[1::2], self.parts[2::2], strict=True):
+            if one == name:
+                parts[-1] += value + literal
+            else:
+                parts += [one, literal]
+        return Template(self.text, tuple(parts))
+
     def bind(self, index: Mapping[str, int], column: Callable[[str], str | None]) -> Callable[[tuple[Value, ...]], str]:
         """A function that fills it from a row's values. Raises TopicInvalid for a name the table does not have."""
         literals = self.parts[0::2]

@@ -5,12 +5,15 @@ Each check yields the path and a sentence; `load` adds the places.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
+from cdc.envelopes.router_options import KNOWN, BadOptions
 from cdc.routing import templates
 from cdc.routing.layouts import WORDS
 from cdc.settings.document import Path, spell
-from cdc.settings.sources import split_table
+from cdc.settings.problems import similar
+from cdc.settings.routes import RecordSettings
+from cdc.settings.sources import TableSettings, split_table
 from cdc.settings.whole import Settings
 
 Finding = tuple[Path, str]
@@ -24,6 +27,8 @@ def findings(settings: Settings) -> Iterator[Finding]:
     yield from _unreachable(settings)
     yield from _names(settings)
     yield from _topics(settings)
+    yield from _routers(settings)
+    yield from _wishes(settings)
 
 
 def _tables_twice(settings: Settings) -> Iterator[Finding]:
@@ -89,6 +94,60 @@ def _topics(settings: Settings) -> Iterator[Finding]:
             if not (char.isascii() and (char.isalnum() or char in "._-"))
         ):
             yield path, "holds a character that Kafka takes in no topic name: letters, digits, '.', '_' and '-' only"
+
+
+def _routers(settings: Settings) -> Iterator[Finding]:
+    """`router:` of each table, every mistake in it at its own place."""
+    for source, full, table in settings.tables():
+        path: Path = ("sources", source, "tables", full, "router")
+        if table.router and table.layout != "debezium":
+            yield path, "belongs to layout debezium"
+            continue
+        try:
+            rewrite = table.router_options().rewrite
+        except BadOptions as error:
+            for option, sentence in error.found:
+                said = sentence or f"unknown option{similar(option, KNOWN) or '; it is none of the Event Router'}"
+                yield (*path, option), said
+            continue
+        head = rewrite.parts[0] if rewrite is not None and rewrite.parts else ""
+        if table.router and isinstance(head, str) and settings.topic_names().reserved(head):
+            yield (
+                (*path, "route.topic.replacement"),
+                f"begins with {head!r}: rows may not address {settings.kafka.prefix}.* or __* topics",
+            )
+
+
+def _wishes(settings: Settings) -> Iterator[Finding]:
+    """Options of records that their envelope, or the layout, has no use for."""
+    everywhere = list(settings.tables())
+    for source, full, table in everywhere:
+        yield from _of_record(("sources", source, "tables", full), table, {table.envelope_name}, {full: table})
+    tables = {full: table for _, full, table in everywhere}
+    for at, route in enumerate(settings.routes):
+        envelopes: set[str] = {route.envelope or table.envelope_name for table in tables.values()}
+        yield from _of_record(("routes", at), route, envelopes, tables)
+
+
+def _of_record(
+    path: Path, record: RecordSettings, envelopes: set[str], tables: Mapping[str, TableSettings]
+) -> Iterator[Finding]:
+    if record.ce_source and "cloudevents" not in envelopes:
+        yield (*path, "ce_source"), "belongs to envelope cloudevents"
+    only_debezium = envelopes == {"debezium"}
+    if record.inflate and only_debezium:
+        yield (*path, "inflate"), "does not go with envelope debezium"
+    if record.timestamp == "created_at":
+        if only_debezium:
+            yield (
+                (*path, "timestamp"),
+                "does not go with envelope debezium: say table.field.event.timestamp in the table's `router`",
+            )
+        elif without := [full for full, table in tables.items() if "timestamp" not in table.as_layout().columns]:
+            yield (
+                (*path, "timestamp"),
+                f"needs a time, and {', '.join(without)} has none: map a column, `columns: {{timestamp: ...}}`",
+            )
 
 
 def _one_off(name: str, word: str) -> bool:

@@ -87,6 +87,10 @@ class KafkaSettings(Section):
     )
     security: SecuritySettings = Field(default_factory=SecuritySettings, description="How we get in")
     compression: Literal["none", "zstd"] = Field(default="none", description="Of the records' batches")
+    on_partition_change: Literal["warn", "stop"] = Field(
+        default="warn",
+        description="A topic gets more partitions while we run, so keys move: say so and go on, or stop before they do",
+    )
 
     def address(self) -> KafkaAddress:
         """The cluster as cdc.kafka takes it; reads the password file anew."""

@@ -13,10 +13,7 @@ KEYS: Mapping[str, str] = {
     "memory_budget": f"{_SOON}; remove it",
     "max_row_bytes": f"{_SOON}; remove it",
     "oversize": f"{_SOON}; a row that is too large follows on_error",
-    "on_partition_change": f"{_SOON}; remove it",
 }
 
 VALUES: Mapping[tuple[str, str], str] = {
-    ("on_error", "dead_letter"): f"{_SOON}: choose stop or skip",
-    ("unrouted", "dead_letter"): f"{_SOON}: choose pass, stop or skip",
 }

@@ -43,7 +43,7 @@ class Settings(Section):
     )
     kafka: KafkaSettings = Field(description="the cluster, such as {bootstrap_servers: [kafka:9092]}")
     routes: list[RouteSettings] = Field(default_factory=list, description="First match wins")
-    unrouted: Literal["pass", "stop", "skip"] = Field(default="pass", description="Rows that no route matches")
+    unrouted: Literal["pass", "stop", "dead_letter", "skip"] = Field(default="pass", description="Rows that no route matches")
     on_error: Policy = Field(default="stop", description="Rows without a route that cannot become a record")
     topics: TopicsSettings = Field(default_factory=TopicsSettings, description="Topics of the cluster")
     http: HttpSettings = Field(default_factory=HttpSettings, description="Health, metrics and status")
@@ -109,6 +109,10 @@ class Settings(Section):
             if route.topic is not None and route.on_error == "stop" and (template := templates.parse(route.topic)).fixed
         )
         return tuple(dict.fromkeys(fixed))
+
+    def parks(self) -> bool:
+        """May any row become a dead letter?"""
+        return "dead_letter" in {self.on_error, self.unrouted, *(route.on_error for route in self.routes)}
 
     def topic_names(self) -> TopicNames:
         """The judge of topic names."""

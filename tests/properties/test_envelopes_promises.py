@@ -39,7 +39,7 @@ def test_plain_and_cqrs(event_id, name, payload, own, time, ascii_only):  # noqa
     )
     for kind, ours in ((Plain, 4), (Cqrs, 2)):
         dropped = Counter()
-        value, headers = kind(dropped=dropped).plan(TABLE, ROLES)(values)
+        value, headers = kind(dropped=dropped).plan(TABLE, ROLES).encode(values)
         assert value == (payload.encode() if isinstance(payload, str) else payload)
         assert headers[ours:] == kept
         assert UUID(headers[0][1].decode()) == event_id

@@ -17,7 +17,8 @@ from cdc.routing import globs, keys, templates
 from cdc.routing.layouts import NATIVE
 from cdc.routing.names import TopicNames
 from cdc.routing.partitioner import Partitioner, murmur2
-from cdc.routing.rules import OutboxTable, Rule, RuleRouter
+from cdc.routing.router import RuleRouter
+from cdc.routing.rules import OutboxTable, Rule
 
 COLUMNS = ("event_id", "event_name", "topic", "event_key", "payload", "content_type", "headers", "created_at", "extra")
 TABLE = TableSchema("shop", "outbox", tuple(Column(name, "text") for name in COLUMNS))

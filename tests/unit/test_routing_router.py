@@ -23,7 +23,8 @@ from cdc.routing import keys, templates
 from cdc.routing.layouts import CQRS, NATIVE, Layout
 from cdc.routing.names import TopicNames
 from cdc.routing.partitioner import murmur2
-from cdc.routing.rules import OutboxTable, Rule, RuleRouter
+from cdc.routing.router import RuleRouter
+from cdc.routing.rules import OutboxTable, Rule
 
 EVENT_ID = UUID("0192f3a4-0000-7000-8000-000000000001")
 ROW = {

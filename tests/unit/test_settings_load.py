@@ -270,7 +270,7 @@ def test_anchors_and_merges_keep_their_places(loaded):
         "shop.outbox: {layout: native}", "shop.outbox: &t {layout: native}, shop.b: {<<: *t, headers: none}, shop.c: *t"
     )
     settings = loaded(text)
-    assert settings.source("shop-eu").tables["shop.b"].headers == "none"
+    assert settings.source("shop-eu").tables["shop.b"].headers.word == "none"
     with pytest.raises(ConfigError, match=r"cdc\.yaml:4:\d+: sources\.shop-eu\.tables\[\"shop\.outbox\"\]\.leyout"):
         loaded(text.replace("layout", "leyout"))
 

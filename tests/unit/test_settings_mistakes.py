@@ -79,8 +79,6 @@ MISTAKES = [
     Mistake("snapshot", "start: latest", "start: snapshot", "16:12", "sources.two.start: snapshot is not available in this version: choose earliest (all the log still has) or latest"),
     Mistake("start of nothing we know", "start: latest", "start: lastest", "16:12", 'sources.two.start: must be one of earliest, latest; did you mean "latest"?'),
     Mistake("dead_letter", "on_error: skip", "on_error: dead_letter", "27:15", "routes[0].on_error: dead_letter is not available in this version: choose stop or skip"),
-    Mistake("layout debezium", "layout: cqrs", "layout: debezium", "15:32", "layout: debezium is not available in this version: choose native or cqrs"),
-    Mistake("envelope cloudevents", "envelope: plain", "envelope: cloudevents", "26:15", "envelope: cloudevents is not available"),
     Mistake("create", "create: own", "create: every", "31:18", "topics.create: must be one of own, none, all"),
     Mistake("unrouted", "unrouted: pass", "unrouted: drop", "29:11", "unrouted: must be one of pass, stop, skip"),
     Mistake("source's name", "  two:", "  Two:", "11:3", "sources.Two: is no name for a source"),
