@@ -104,7 +104,13 @@ def encode_row(row: Row, payload: str | None) -> bytes:
     """A row as JSON, without the bytes of the column `payload`."""
     table = row.table
     columns = [
-        {"name": c.name, "kind": c.kind, "length": c.length, "value": _cell(value, is_payload=c.name == payload)}
+        {
+            "name": c.name,
+            "kind": c.kind,
+            "length": c.length,
+            "type": c.type,
+            "value": _cell(value, is_payload=c.name == payload),
+        }
         for c, value in zip(table.columns, row.values, strict=True)
     ]
     return json.dumps({"schema": table.schema, "table": table.table, "columns": columns}).encode()
@@ -121,7 +127,7 @@ def decode_row(data: bytes, payload: bytes | None) -> Row:
     found = json.loads(data)
     columns, values = [], []
     for column in found["columns"]:
-        columns.append(Column(column["name"], column["kind"], column["length"]))
+        columns.append(Column(column["name"], column["kind"], column["length"], column.get("type", "")))
         values.append(_of_cell(column["value"], payload))
     return Row(TableSchema(found["schema"], found["table"], tuple(columns)), tuple(values))
 

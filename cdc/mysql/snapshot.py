@@ -118,8 +118,8 @@ class _State:
         if state.server != server:
             raise WrongServer(
                 f"a snapshot was begun at server {state.server}, and this is {server}: it can only be finished there",
-                hint="lead the source's URL back there until the snapshot is done, or begin anew: delete the "
-                "checkpoint topic and run once with --first-start",
+                hint="lead the source's URL back there until the snapshot is done, or give it up: cdc "
+                "checkpoint set -c FILE --source NAME --to POSITION",
             )
         return state
 

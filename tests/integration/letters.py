@@ -30,7 +30,7 @@ COLUMNS = (
     Column("payload", "binary"),
     Column("content_type", "text"),
     Column("headers", "json"),
-    Column("created_at", "temporal"),
+    Column("created_at", "temporal", None, "datetime(6)"),
 )
 
 
