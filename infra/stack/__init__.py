@@ -19,7 +19,7 @@ What there is, from the ground up:
 ``connect``    the same for Kafka Connect with Debezium, which needs a Kafka
 ``instance``   one server: ports, data, start, stop, kill; what crash tests use
 ``stack``      the shared servers together, ``.stack/env``
-``cli``        up, down, status, reset
+``cli``        up, fetch, down, status, reset
 =============  ==============================================================================
 
 A new server (another MariaDB) is one more object with the methods of

@@ -1,4 +1,4 @@
-"""The command line: ``python3 infra/stack up|down|status|reset``.
+"""The command line: ``python3 infra/stack up|fetch|down|status|reset``.
 
 ``up`` starts Kafka and the databases of the environment's ``SERVERS`` (default: all), or exactly those
 of ``--only``; Kafka Connect only when asked (``CONNECT=1`` or ``--connect``).
@@ -27,6 +27,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         match given.command:
             case "up":
                 stack.up(_wanted(given.only, connect=given.connect))
+            case "fetch":
+                stack.fetch(given.names)
             case "down":
                 stack.down()
             case "reset":
@@ -51,6 +53,8 @@ def _parser() -> argparse.ArgumentParser:
     up = commands.add_parser("up", help="start what does not run, in the background; ready when it returns")
     up.add_argument("--only", metavar="NAMES", help=f"exactly these, comma-separated, of: {', '.join(SHARED)}")
     up.add_argument("--connect", action="store_true", help="Kafka Connect too")
+    fetch = commands.add_parser("fetch", help="bring what servers are made of into the cache; starts nothing")
+    fetch.add_argument("names", nargs="+", choices=list(SHARED))
     commands.add_parser("down", help="stop all servers of this stack, and no others")
     commands.add_parser("status", help="print how they are; exit code 1 unless all run")
     commands.add_parser("reset", help="stop them and delete their data")

@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from infra.stack.instance import Instance
+from infra.stack.instance import KINDS, Instance
 from infra.stack.kafka import java_version
 from infra.stack.places import Places, locked, write_whole
 from infra.stack.progress import Board
@@ -57,6 +57,11 @@ class Stack:
         if failures:
             raise failures[0] if len(failures) == 1 else _all_of(failures)
         self._board.say(f"ready; addresses are in {self._places.env}")
+
+    def fetch(self, names: Sequence[str]) -> None:
+        """Bring what these are made of into the cache, so that a test that starts one does not wait for a download."""
+        for name in names:
+            KINDS[name].fetch(self._places.cache, self._board)
 
     def down(self) -> None:
         """Stop everything that runs of this stack, servers of tests included."""
