@@ -36,7 +36,7 @@ demo: $(READY) $(CQRS_5) ## the main job on real servers: write, tail, kill, not
 
 test: lint $(CQRS_4) $(CQRS_5) ## everything CI runs; ends with pytest's own closing line
 	@code=0; \
-	{ SERVERS="mariadb mysql" $(STACK) up && $(VENV)/bin/python -m pytest $(ARGS); } || code=$$?; \
+	{ SERVERS="mariadb mysql" $(STACK) up && $(STACK) fetch connect && $(VENV)/bin/python -m pytest $(ARGS); } || code=$$?; \
 	if [ "$$CI" = true ]; then $(STACK) down >$(STATE)/down.log 2>&1 || code=$$(($$code ? $$code : 1)); fi; \
 	exit $$code
 
