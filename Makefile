@@ -19,7 +19,7 @@ WITHOUT_SERVERS := $(wildcard tests/unit tests/vectors tests/properties)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup venvs up down status demo test unit crash duel outage campaign mariadb-11-8 bench fmt lint clean python
+.PHONY: help setup venvs up down status demo test unit crash duel outage campaign snapshot mariadb-11-8 bench fmt lint clean python
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,6 +54,10 @@ outage: $(READY) ## the broker frozen, then shut down, five minutes each: the ta
 
 campaign: $(READY) ## outages of the database under load, each kind TIMES times; goes on where it was cut off
 	@$(VENV)/bin/python tests/campaign --times $(TIMES) $(ARGS)
+
+snapshot: $(READY) ## a first start on 1,000,000 rows under load, killed ten times, on each server and without GTIDs
+	@SERVERS="mariadb mysql" $(STACK) up
+	@$(VENV)/bin/python -m tests.snapshots $(ARGS)
 
 mariadb-11-8: $(READY) ## the live cases of the log against a MariaDB 11.8 of their own
 	@CDC_LIVE_SERVERS=mariadb118 $(VENV)/bin/python -m pytest tests/integration/test_log_live.py $(ARGS)

@@ -208,4 +208,4 @@ async def test_a_commit_that_is_logged_and_not_yet_seen(kafka, tmp_path, by, new
         records = sorted(r.value for r in kafka.read_committed(topic))
         assert records == ([b"1", b"2"] if by == "insert" else [b"1"])
     finally:
-        own.instance.stop()
+        own.instance.remove()
