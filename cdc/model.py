@@ -273,11 +273,12 @@ class Checkpoint:
 
 @dataclass(frozen=True, slots=True)
 class LogEnd:
-    """Where a server's log ended when it was asked."""
+    """Where a server's log ended when it was asked; `server` as a Position says it, empty where that is no question."""
 
     file: str
     position: int
     gtid_set: str | None = None
+    server: str = ""
 
 
 class Observer(Protocol):

@@ -340,7 +340,7 @@ def _rows(transactions: Iterable[SourceTransaction]) -> int:
 def is_reached(position: Position, target: LogEnd) -> bool:
     """Is everything before the target behind this position?
 
-    By GTID where both have a set; else by the file's number and the byte in it.
+    By GTID where both have a set; else by the file's number and the byte in it, which say nothing of another server's.
     """
     if (
         target.gtid_set
@@ -348,6 +348,8 @@ def is_reached(position: Position, target: LogEnd) -> bool:
         and GtidSet.parse(target.gtid_set) <= position.gtid_set
     ):
         return True
+    if target.server and target.server != position.server:
+        return False
     return (file_number(position.file), position.position) >= (file_number(target.file), target.position)
 
 

@@ -24,6 +24,8 @@ HISTORY = (
 CLASH = ("same server_uuid/server_id", "same server_id", "same server_uuid")
 PURGED = ("could not find first log file", "purged required binary logs", "have been purged")
 AHEAD = ("has more gtids than the",)
+BROKEN = ("i/o error reading log event", "could not find next log")
+"""MySQL and MariaDB, whose log was reset under its reader, or cannot be read: asked again it says which."""
 OTHER = (
     "impossible position",
     "position > file size",
@@ -56,6 +58,11 @@ def refusal(code: int, text: str, address: ServerAddress, position: object) -> S
         error = Diverged(f"{address} lacks transactions we have published, at {position}: {said}", hint=HISTORY)
     elif any(words in low for words in OTHER):
         error = WrongServer(f"{position} is no place in the log of {address}: {said}", hint=HISTORY)
+    elif any(words in low for words in BROKEN):
+        error = SourceUnavailable(
+            f"{address} can no longer read its log at {position}: {said}",
+            hint="its log was reset, or a file of it is damaged: the reconnect tells which; see the server's error log",
+        )
     elif code in LOST:
         error = SourceUnavailable(f"{address} ended the log stream: {said}", hint="reading goes on after a reconnect")
     else:

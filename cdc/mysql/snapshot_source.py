@@ -42,6 +42,11 @@ class SnapshotSource:
         """The server as it is to be reached now."""
         return self._log.address
 
+    @property
+    def set_aside(self) -> Mapping[str, int]:
+        """As the log's."""
+        return self._log.set_aside
+
     async def first_position(self, start: str) -> Position:
         """As the log's; `snapshot` is the end of what is visible now."""
         return await self._log.first_position(start)

@@ -24,30 +24,28 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 from cdc.binlog import Feed, ServerSaid, UnknownXaRows
 from cdc.errors import ConfigError, SourceError, SourceUnavailable
-from cdc.model import LogEnd, Observer, Row, Slice, SourceTransaction, TableSpec
+from cdc.model import LogEnd, Observer, Slice, SourceTransaction, TableSpec
 from cdc.mysql.address import ServerAddress
-from cdc.mysql.checks import ServerFacts, check_server, log_files, log_status, server_facts
+from cdc.mysql.checks import ServerFacts, check_server, log_status, server_facts
 from cdc.mysql.headroom import headroom, warning
 from cdc.mysql.hose import Hose, Paused
-from cdc.mysql.identity import by_gtid, check_identity, log_number
-from cdc.mysql.peek import Found, Met, begin_of, look, look_for, meet
+from cdc.mysql.identity import by_gtid, check_identity
+from cdc.mysql.looks import Looks
 from cdc.mysql.places import begin_of_log, end_of_log, visible_end
-from cdc.mysql.prepared import find_rows
 from cdc.mysql.promoted import place_on
 from cdc.mysql.refusals import refusal
 from cdc.mysql.server_ids import check_id, free_id, taken_ids
 from cdc.mysql.session import Session, ask
-from cdc.mysql.stream import FIRST_BYTE, LogRequest, LogStream, open_stream
+from cdc.mysql.stream import FIRST_BYTE, LogRequest, opened
 from cdc.position import GtidSet, Position
-
-T = TypeVar("T")
 
 PURE_MOVE_EVERY = 0.25
 """Seconds between two slices that hold nothing but a moved position."""
@@ -83,6 +81,15 @@ class MySqlSource:
         self._prepared_bytes = prepared_bytes
         self._heartbeat, self._silence, self._patience = heartbeat, silence or 3 * heartbeat, patience
         self._deletes = deletes
+        self._looks = Looks(
+            name,
+            lambda: self.address,
+            self._tables,
+            server_id=server_id,
+            statements_allowed_in=self._statements_allowed_in,
+            silence=self._silence,
+        )
+        self._set_aside: Counter[str] = Counter()
         self._hose: Hose | None = None
         self._feed: Feed | None = None
         self._ready: list[SourceTransaction] = []
@@ -105,6 +112,16 @@ class MySqlSource:
         return self._feed.position if self._feed is not None and not self._ready else None
 
     @property
+    def set_aside(self) -> Counter[str]:
+        """What was read since the start and is rightly nothing to publish.
+
+        `repeated`: transactions with rows that the server sent although their GTIDs were known. `history`: rows that
+        an UPDATE of a system-versioned table wrote.
+        """
+        feed = self._feed
+        return self._set_aside + Counter(repeated=feed.repeated, history=feed.history_rows) if feed else self._set_aside
+
+    @property
     def _reader_name(self) -> str:
         """What SHOW REPLICAS calls us."""
         return f"cdc-{self.name}"
@@ -120,7 +137,7 @@ class MySqlSource:
         def question(session: Session) -> Position:
             facts = check_server(session, self._tables)
             place = find(session, facts)
-            return replace(place, file_created=self._peek(place, taken_ids(session, facts)).created)
+            return replace(place, file_created=self._looks.peek(place, taken_ids(session, facts)).created)
 
         return await ask(self.address, question)
 
@@ -128,8 +145,9 @@ class MySqlSource:
         """Where the log ends now."""
 
         def question(session: Session) -> LogEnd:
-            status = log_status(session, server_facts(session))
-            return LogEnd(status.file, status.position, status.gtid_executed or None)
+            facts = server_facts(session)
+            status = log_status(session, facts)
+            return LogEnd(status.file, status.position, status.gtid_executed or None, facts.identity)
 
         return await ask(self.address, question)
 
@@ -138,12 +156,9 @@ class MySqlSource:
         place = position or (self._feed.position if self._feed is not None else None)
         if place is None:
             return None
-        return await ask(self.address, lambda session: headroom(session, place, partial(self._begun, session, place)))
-
-    def _begun(self, session: Session, position: Position, file: str) -> int:
-        """When a file of the log was begun, as its head says."""
-        head = Position(position.flavour, position.server, file, FIRST_BYTE)
-        return self._peek(head, taken_ids(session, server_facts(session))).created
+        return await ask(
+            self.address, lambda session: headroom(session, place, partial(self._looks.begun, session, place))
+        )
 
     # -- the life of a connection --------------------------------------------------------
 
@@ -156,7 +171,7 @@ class MySqlSource:
         await self.close()
         self._observe("opening", position=position, server=str(self.address))
         facts, begin, request = await ask(self.address, lambda session: self._checked(session, position))
-        stream = await _in_thread(lambda: open_stream(self.address, request, self._reader_name), LogStream.close)
+        stream = await opened(self.address, request, self._reader_name)
         self._hose = Hose(stream, limit=self._handover_bytes, chunk=self._slice_bytes, patience=self._patience)
         self._feed = Feed(
             begin.flavour,
@@ -165,7 +180,7 @@ class MySqlSource:
             statements_allowed_in=self._statements_allowed_in,
             deletes=self._deletes,
         )
-        self._told, self._careful = begin, careful
+        self._told, self._careful = position, careful  # on a promoted server it is another place: that is told first
         try:
             # The answer to the dump request comes at once: the log's head, or why there is none.
             self._swallow(await self._hose.take(self._slice_bytes))
@@ -194,12 +209,12 @@ class MySqlSource:
             check_id(session, facts, self._server_id, self._reader_name)
         begin = position
         if facts.flavour == position.flavour == "mariadb" and facts.identity != position.server:
-            begin = place_on(session, facts, position, partial(self._meet, taken=taken))
+            begin = place_on(session, facts, position, partial(self._looks.meet, taken=taken))
         else:
-            check_identity(session, facts, position, partial(self._peek, taken=taken))
+            check_identity(session, facts, position, partial(self._looks.peek, taken=taken))
         if facts.identity != begin.server:  # promoted: its files are others, only the GTIDs are the same
             begin = replace(position, server=facts.identity, file="", position=FIRST_BYTE, file_created=0, last=None)
-        if begin.file and (little := warning(session, begin, partial(self._begun, session, begin))):
+        if begin.file and (little := warning(session, begin, partial(self._looks.begun, session, begin))):
             facts = replace(facts, warnings=(*facts.warnings, little))
         return (
             facts,
@@ -216,39 +231,9 @@ class MySqlSource:
             ),
         )
 
-    def _peek(self, position: Position, taken: set[int], *, by_gtid: bool = False) -> Found:
-        """Look into the log with a server_id of its own: one that is used twice ends the other reader."""
-        request = self._second_request(position.file, begin_of(position), taken)
-        last, gtids = position.last, position.gtid_set
-        if by_gtid and last is not None and last.gtid is not None and isinstance(gtids, GtidSet):
-            request = replace(request, gtid_set=gtids - GtidSet.parse(last.gtid))
-        stream = open_stream(self.address, request, f"cdc-{self.name}-look")
-        try:
-            return look(stream, position) if request.gtid_set is None else look_for(stream, position)
-        finally:
-            stream.close()
-
-    def _meet(self, state: str, gtid: str, taken: set[int]) -> Met | None:
-        """Ask another MariaDB for the transactions behind a state of its domains."""
-        request = replace(self._second_request("", FIRST_BYTE, taken), connect_state=state)
-        stream = open_stream(self.address, request, f"cdc-{self.name}-look")
-        try:
-            return meet(stream, int(gtid.partition("-")[0]))
-        finally:
-            stream.close()
-
-    def _second_request(self, file: str, position: int, taken: set[int]) -> LogRequest:
-        return LogRequest(
-            file=file,
-            position=position,
-            server_id=free_id(taken | {self._server_id or 0}),
-            heartbeat=self._heartbeat,
-            silence=self._silence,
-            until_end=True,
-        )
-
     async def close(self) -> None:
         """Let go of the server; open() may follow."""
+        self._set_aside = self.set_aside
         hose, self._hose, self._feed, self._paused_at = self._hose, None, None, None
         self._ready, self._size, self._told, self._uncut, self._failure = [], 0, None, b"", None
         if hose is not None:
@@ -305,7 +290,7 @@ class MySqlSource:
 
     def _until_move(self) -> float | None:
         """Seconds until a moved position may be told; None where it has not moved."""
-        if self._feed is None or self._feed.position == self._told:
+        if self._feed is None or self._feed.position == self._told or not self._feed.position.file:
             return None
         return max(0.0, self._next_move - time.monotonic())
 
@@ -346,73 +331,12 @@ class MySqlSource:
         """Find the rows of an XA COMMIT elsewhere in the log, or raise that they are unknown."""
         feed = self._feed
         assert feed is not None  # noqa: S101 - it is what does not know
-        place = feed.position
-        streams: list[LogStream] = []
-        cancelled = False
-
-        def question(session: Session) -> list[Row] | None:
-            facts = server_facts(session)
-            taken = taken_ids(session, facts)
-            for file, begin in _begins(session, unknown, place):
-                start = Position(facts.flavour, facts.identity, file, begin)
-                second = Feed(start.flavour, self._tables, start, statements_allowed_in=self._statements_allowed_in)
-                request = self._second_request(file, begin, taken)
-                stream = open_stream(self.address, request, f"cdc-{self.name}-look")
-                streams.append(stream)
-                try:
-                    if cancelled:
-                        return None
-                    rows = find_rows(stream, second, unknown.xid, place)
-                finally:
-                    stream.close()
-                if rows is not None:
-                    return rows
-            return None
-
-        self._observe("looking_up", xid=unknown.xid, position=place)
-        try:
-            rows = await ask(self.address, question)
-        except SourceError as error:
-            if error.retryable:
-                raise
-            raise unknown from error
-        except asyncio.CancelledError:
-            cancelled = True
-            for stream in streams:
-                stream.cut()
-            raise
-        if rows is None:
-            raise unknown
-        feed.supply(unknown.xid, rows)
+        self._observe("looking_up", xid=unknown.xid, position=feed.position)
+        feed.supply(unknown.xid, await self._looks.prepared_rows(unknown, feed.position))
         self._parse(b"")
-
-
-def _begins(session: Session, unknown: UnknownXaRows, commit: Position) -> Iterator[tuple[str, int]]:
-    """Where to begin to look for a PREPARE: its place where that is known, else file by file backwards."""
-    if unknown.where is not None and unknown.where.file:
-        yield unknown.where.file, unknown.where.position
-        return
-    for file in reversed(log_files(session)):
-        if log_number(file) <= log_number(commit.file):
-            yield file, FIRST_BYTE
 
 
 def _packet_length(data: bytes) -> int:
     """The length of the first packet with its head; 0 where it is not all there."""
     length = int.from_bytes(data[:3], "little") + 4
     return length if 4 <= len(data) >= length else 0  # noqa: PLR2004 - the head
-
-
-async def _in_thread(work: Callable[[], T], undo: Callable[[T], None]) -> T:
-    """Run blocking work in a thread; if we are cancelled meanwhile its result is undone when it comes."""
-    future = asyncio.get_running_loop().run_in_executor(None, work)
-    try:
-        return await asyncio.shield(future)
-    except asyncio.CancelledError:
-
-        def undone(done: asyncio.Future[T]) -> None:
-            if not done.cancelled() and done.exception() is None:
-                undo(done.result())
-
-        future.add_done_callback(undone)
-        raise

@@ -15,11 +15,12 @@ twice) and its event classes (which lose rows) never run. What is ours here:
 * Private names of the library and of PyMySQL that this relies on are listed in
   `PRIVATE_NAMES`, and a unit test says which one is gone after an upgrade.
 
-Blocking; for use in a thread.
+Blocking, for use in a thread, but `opened`.
 """
 
 from __future__ import annotations
 
+import asyncio
 import struct
 from dataclasses import dataclass
 from typing import Any
@@ -129,6 +130,21 @@ def _after_login(error: Exception, address: ServerAddress, request: LogRequest) 
     if isinstance(error, pymysql.MySQLError) and error.args and error.args[0] in DENIED:
         return refusal(int(error.args[0]), str(error.args[-1]), address, f"{request.file}:{request.position}")
     return mapped(error, address)
+
+
+async def opened(address: ServerAddress, request: LogRequest, name: str) -> LogStream:
+    """`open_stream` in a thread; a stream that comes when we are cancelled already is closed."""
+    future = asyncio.get_running_loop().run_in_executor(None, open_stream, address, request, name)
+    try:
+        return await asyncio.shield(future)
+    except asyncio.CancelledError:
+
+        def undone(done: asyncio.Future[LogStream]) -> None:
+            if not done.cancelled() and done.exception() is None:
+                done.result().close()
+
+        future.add_done_callback(undone)
+        raise
 
 
 def _init_command(request: LogRequest) -> str:

@@ -15,10 +15,8 @@ from dataclasses import dataclass, field
 from cdc.model import LogEnd
 from cdc.mysql.address import ServerAddress
 from cdc.mysql.checks import log_files, log_status, server_facts
+from cdc.mysql.headroom import VARIABLES, retention
 from cdc.mysql.session import Session, ask
-
-_EXPIRY = ("binlog_expire_logs_seconds", "binlog_expire_logs_auto_purge", "expire_logs_days")
-_DAY = 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,17 +34,11 @@ async def survey(address: ServerAddress, file: str | None) -> Survey:
     """Ask the server; `file` is where the reader is. Raises SourceError."""
 
     def question(session: Session) -> Survey:
-        status = log_status(session, server_facts(session))
+        facts = server_facts(session)
+        status = log_status(session, facts)
         clock = float(session.value("SELECT UNIX_TIMESTAMP(NOW(6))"))
         sizes = {} if file in (None, status.file) else log_files(session)
-        end = LogEnd(status.file, status.position, status.gtid_executed or None)
-        return Survey(end, clock, _keeps(session.variables(*_EXPIRY)), sizes)
+        end = LogEnd(status.file, status.position, status.gtid_executed or None, facts.identity)
+        return Survey(end, clock, retention(session.variables(*VARIABLES)), sizes)
 
     return await ask(address, question)
-
-
-def _keeps(found: Mapping[str, str]) -> float | None:
-    if found.get("binlog_expire_logs_auto_purge", "ON").upper() == "OFF":
-        return None
-    seconds = float(found.get("binlog_expire_logs_seconds") or 0)
-    return seconds or float(found.get("expire_logs_days") or 0) * _DAY or None

@@ -61,6 +61,12 @@ _COUNTERS: tuple[tuple[str, str, str, Callable[[Status], Mapping[str, int]]], ..
         "header",
         lambda s: s.dropped_headers,
     ),
+    (
+        "log_set_aside",
+        "Transactions the server sent again (repeated) and rows an UPDATE of a system-versioned table wrote (history)",
+        "reason",
+        lambda s: s.set_aside(),
+    ),
     ("restarts", "Starts over from the checkpoint", "error", lambda s: s.restarts),
 )
 _TOTALS: tuple[tuple[str, str, Callable[[Status], int]], ...] = (

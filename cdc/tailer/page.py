@@ -113,6 +113,7 @@ def facts(source: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         ("dead letters", "dead_letters"),
         ("dead letters parked in all", "dead_letters_parked"),
         ("headers dropped", "dropped_headers"),
+        ("set aside", "set_aside"),
     ):
         if source[key]:
             yield term, ", ".join(f"{reason} {count:,}" for reason, count in source[key].items())

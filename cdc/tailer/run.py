@@ -158,7 +158,7 @@ def _compose(
         compression=None if settings.kafka.compression == "none" else settings.kafka.compression,
     )
     router = settings.router_for(name, topics)
-    status.dropped_headers = router.dropped_headers
+    status.dropped_headers, status.set_aside = router.dropped_headers, lambda: source.set_aside
     pump = Pump(
         WatchedSource(source, status),
         router,

@@ -110,6 +110,8 @@ class Status:
         self.restarts: Counter[str] = Counter()
         self.dropped_headers: Mapping[str, int] = {}
         """Headers of rows that bore a name of ours, by name: left out of the records, never without a word."""
+        self.set_aside: Callable[[], Mapping[str, int]] = dict
+        """What the source has read and rightly dropped, by reason (`MySqlSource.set_aside`)."""
         self.batch_records = Buckets(1, 3, 10, 30, 100, 300, 1_000, 3_000, 10_000)
         self.batch_bytes = Buckets(*(4.0**n * 1024 for n in range(8)))
         self.commit_seconds = Buckets(0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 30)
@@ -302,6 +304,7 @@ class Status:
             "dead_letters": dict(self.dead_letters),
             "dead_letters_parked": dict(self.parked),
             "dropped_headers": dict(self.dropped_headers),
+            "set_aside": dict(self.set_aside()),
             "doubts": self.aborted,
             "restarts": self.restarts.total(),
             "waiting_for": self.waiting_for,

@@ -11,6 +11,7 @@ from cdc.errors import (
     PositionLost,
     PreparedRowsUnknown,
     SourceAccessDenied,
+    SourceError,
     SourceUnavailable,
     StatementInLog,
     WrongServer,
@@ -18,6 +19,7 @@ from cdc.errors import (
 from cdc.mysql.checks import log_files
 from cdc.mysql.session import ask
 from cdc.position import GtidList, GtidSet, LastTransaction, Position
+from cdc.pump import is_reached
 from tests.integration.test_mysql_source import DDL, OTHER, Reading, again
 from tests.servers import Database, own_server, unique
 
@@ -97,6 +99,21 @@ async def test_a_reset_log_is_another_history_however_long(reading: Reading, mor
     with pytest.raises(WrongServer) as caught:
         await reading.source.open(position)
     assert caught.value.exit_code == 6
+
+
+async def test_a_reset_under_a_reader_ends_as_another_history(reading: Reading):
+    """The stream's end is retryable, so a pump connects again, and that names it."""
+    position = await read_some(reading)
+    await reading.source.open(position)
+    await asyncio.sleep(1.1)  # the time a file was begun is whole seconds
+    reading.server.run(RESET[reading.server.kind])
+    reading.write(11)
+    with pytest.raises(SourceError) as caught:
+        await reading.until(lambda: False, seconds=30)
+    assert caught.value.retryable or isinstance(caught.value, WrongServer), caught.value
+    assert reading.ids == [1, 2, 3]
+    with pytest.raises(WrongServer):
+        await reading.source.open(position)
 
 
 @pytest.mark.parametrize(
@@ -397,7 +414,11 @@ async def test_a_promoted_replica_goes_on_and_one_that_lacks_our_tail_is_refused
         assert new.server.run(f"SELECT WAIT_FOR_EXECUTED_GTID_SET('{old.position.gtid_set}', 20)")[0][0] == 0
         new.server.run("STOP REPLICA", "RESET REPLICA ALL")
         await new.source.open(old.position)
+        end, first = await new.source.log_end(), await new.source.read()  # where it stands is told, with nothing new
+        assert (first.transactions, first.position.server) == ([], end.server) != ([], old.position.server)
+        assert is_reached(first.position, end)
         new.write(5)
+        assert not is_reached(old.position, await new.source.log_end())
         await new.until_id(5)
         assert new.ids == [5]
         assert new.position.server == new.server.run("SELECT @@server_uuid")[0][0] != old.position.server

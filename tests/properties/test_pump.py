@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from cdc.errors import CdcError, Doubt, SourceUnavailable, TopicMissing, TopicNotAllowed
 from cdc.model import Batch, Checkpoint, Column, LogEnd, Record, Row, Slice, SourceTransaction, TableSchema
-from cdc.position import Position
+from cdc.position import GtidSet, Position
 from cdc.pump import Limits, Pump, is_reached
 
 TABLE = TableSchema("shop", "outbox", (Column("payload", "binary"),))
@@ -284,6 +284,17 @@ async def test_a_topic_made_after_the_last_listing_is_found():
     pump = Pump(source, router, router, kafka, unheard, start="earliest", until_caught_up=True, limits=QUICK)
     await pump.run()
     assert [record.value for record in kafka.records] == [b"1"]
+
+
+SOURCE = "00010203-0405-0607-0809-0a0b0c0d0e0f"
+
+
+def test_a_place_in_another_servers_log_is_not_reached_by_its_number():
+    position = Position("mysql", "old", "b.000009", 900, GtidSet.parse(f"{SOURCE}:1-5"))
+    assert not is_reached(position, LogEnd("b.000002", 5, f"{SOURCE}:1-6", "new"))
+    assert is_reached(position, LogEnd("b.000002", 5, f"{SOURCE}:1-5", "new"))
+    assert is_reached(position, LogEnd("b.000002", 5, f"{SOURCE}:1-6", "old"))
+    assert not is_reached(Position("mariadb", "1", "b.000009", 900), LogEnd("b.000002", 5, None, "2"))
 
 
 @pytest.mark.parametrize(

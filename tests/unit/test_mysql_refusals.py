@@ -48,6 +48,8 @@ ADDRESS = ServerAddress("db1", 3306, "cdc", "long-horse")
             "A slave with the same server_uuid/server_id is already connected; the first event '.' at 4",
             SourceUnavailable,
         ),
+        (1236, "could not find next log; the first event 'binlog.000011' at 2830", SourceUnavailable),
+        (1236, "I/O error reading log event; the first event 'binlog.000001' at 158", SourceUnavailable),
         (1227, "Access denied; you need (at least one of) the REPLICATION SLAVE privilege(s)", SourceAccessDenied),
         (1053, "Server shutdown in progress", SourceUnavailable),
         (1317, "Query execution was interrupted", SourceUnavailable),

@@ -304,6 +304,7 @@ def test_every_metric_is_there_under_its_name_and_unknown_gauges_are_not(status,
         "source_state",
         "source_ready",
         "headers_dropped",
+        "log_set_aside",
     ]:
         assert f"cdc_{name}" in before
     status("opened", position=at(100, clock.server()))
@@ -319,6 +320,14 @@ def test_every_metric_is_there_under_its_name_and_unknown_gauges_are_not(status,
     )
     buckets = {s.labels["le"]: s.value for s in after["cdc_commit_seconds"].samples if s.name.endswith("_bucket")}
     assert (buckets["0.005"], buckets["0.01"], buckets["+Inf"]) == (0, 1, 1)
+
+
+def test_what_was_read_and_dropped_is_shown(status):
+    assert status.as_data()["set_aside"] == {}
+    status.set_aside = lambda: {"repeated": 3}
+    assert status.as_data()["set_aside"] == {"repeated": 3}
+    assert b'cdc_log_set_aside_total{reason="repeated",source="shop"} 3.0' in Metrics([status]).render("")[0]
+    assert "repeated 3" in page(Service("me", [status]).as_data())
 
 
 def test_two_services_in_one_process_share_no_metric(status):
