@@ -43,7 +43,9 @@ class Settings(Section):
     )
     kafka: KafkaSettings = Field(description="the cluster, such as {bootstrap_servers: [kafka:9092]}")
     routes: list[RouteSettings] = Field(default_factory=list, description="First match wins")
-    unrouted: Literal["pass", "stop", "dead_letter", "skip"] = Field(default="pass", description="Rows that no route matches")
+    unrouted: Literal["pass", "stop", "dead_letter", "skip"] = Field(
+        default="pass", description="Rows that no route matches"
+    )
     on_error: Policy = Field(default="stop", description="Rows without a route that cannot become a record")
     topics: TopicsSettings = Field(default_factory=TopicsSettings, description="Topics of the cluster")
     http: HttpSettings = Field(default_factory=HttpSettings, description="Health, metrics and status")
