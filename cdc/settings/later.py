@@ -15,5 +15,4 @@ KEYS: Mapping[str, str] = {
     "oversize": f"{_SOON}; a row that is too large follows on_error",
 }
 
-VALUES: Mapping[tuple[str, str], str] = {
-}
+VALUES: Mapping[tuple[str, str], str] = {}
