@@ -27,7 +27,7 @@ from tests.servers import own_server, shared_kafka
 def main() -> int:
     parser = argparse.ArgumentParser(prog="make bench ARGS=...", description="Figures, beside those of others.")
     parser.add_argument("--rows", type=int, default=100_000, help="rows in each of the logs that are read")
-    parser.add_argument("--events", type=int, default=50_000, help="events that go to Kafka")
+    parser.add_argument("--events", type=int, default=100_000, help="events that go to Kafka")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=15.0, help="how long latency is watched at each rate")
     parser.add_argument("--only", default="reading,tailing,latency")
