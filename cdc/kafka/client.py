@@ -269,8 +269,14 @@ def _look_at_failures(producer: AIOKafkaProducer) -> None:
 
 
 async def stop_consumer(consumer: AIOKafkaConsumer) -> None:
-    """End a consumer in bounded time."""
-    await _bounded(consumer.stop())
+    """End a consumer in bounded time.
+
+    Its own stop() gives up half-way where start() has only just returned, and its client would live on.
+    """
+    try:
+        await _bounded(consumer.stop())
+    finally:
+        await close_client(consumer._client)  # noqa: SLF001
 
 
 async def explain(address: KafkaAddress, error: BaseException, doing: str) -> SinkError:

@@ -10,7 +10,8 @@ name and epoch is there.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 from cdc.errors import CdcError
 from cdc.kafka.checkpoints import Alive, Names
@@ -43,7 +44,7 @@ class Heartbeat:
 
     async def _run(self, before: asyncio.Task[None] | None) -> None:
         if before is not None:
-            await asyncio.wait([before])
+            await _to_its_end(asyncio.wait([before]))
         while True:
             producer = make_producer(self._address, self._every)
             try:
@@ -53,7 +54,7 @@ class Heartbeat:
             except (*FOREIGN, CdcError):
                 pass  # no broker, or it went away: the work itself reports that
             finally:
-                await cut(producer)
+                await _to_its_end(cut(producer))
             await asyncio.sleep(min(1.0, self._every))
 
     async def _beat(self, send: Callable[..., object]) -> None:
@@ -63,3 +64,13 @@ class Heartbeat:
             async with asyncio.timeout(self._every * 2):
                 await send(self._names.topic, sign.to_bytes(), self._names.alive_key, partition=0)  # type: ignore[misc]
             await asyncio.sleep(self._every)
+
+
+async def _to_its_end(work: Coroutine[Any, Any, Any]) -> None:
+    """Await bounded work that a cancellation must not cut short: it would leave a connection open."""
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        raise
