@@ -8,7 +8,8 @@
     │   ├── EventTooLarge           payload, key or headers over the limit
     │   ├── EventNotRegistered      not in the EventMap, or of another type than registered
     │   ├── NotInTransaction        the connection commits each statement by itself
-    │   └── UnsupportedConnection   an object we cannot write through
+    │   ├── UnsupportedConnection   an object we cannot write through
+    │   └── PollingRefused          python-cqrs's poller was given a repository whose events the tailer publishes
     ├── SourceError                 the database side
     │   ├── SourceUnavailable       not reachable, or the connection was lost          (retryable)
     │   ├── SourceAccessDenied      wrong user, password or grants
@@ -121,6 +122,10 @@ class NotInTransaction(OutboxError, RuntimeError):
 
 class UnsupportedConnection(OutboxError, TypeError):
     """Not a session, connection or cursor that events can be written through."""
+
+
+class PollingRefused(OutboxError, RuntimeError):
+    """A poller asked for events that the tailer publishes."""
 
 
 class SourceError(CdcError):

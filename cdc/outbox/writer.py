@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, overload
 from cdc.errors import ConfigError, UnsupportedConnection
 from cdc.outbox import drivers, trace
 from cdc.outbox.layouts import layout_of
-from cdc.outbox.registry import EventMap
+from cdc.outbox.registry import EventMap, Registered
 from cdc.outbox.row import DEFAULT_MAX_BYTES, NewRow, check_header, new_row
 from cdc.outbox.table import Destination, TableName
 
@@ -86,9 +86,10 @@ class Outbox:
     def add_all(self, target: Any, events: Iterable[object]) -> None:
         """Write events in one multi-row INSERT; all are checked before the first is written."""
         if rows := self.rows(events):
-            self._write(target, rows)
+            self.write(target, rows)
 
-    def _write(self, target: Any, rows: Sequence[NewRow]) -> None:
+    def write(self, target: Any, rows: Sequence[NewRow]) -> None:
+        """Write rows that were checked; `add` and `cdc.outbox.cqrs` end here."""
         alchemy = _alchemy()
         if alchemy is not None and (session := alchemy.session_of(target)) is not None:
             alchemy.add_to_session(session, self.destination, rows)
@@ -104,9 +105,10 @@ class Outbox:
     async def add_all_async(self, target: Any, events: Iterable[object]) -> None:
         """`add_all` for awaited cursors and connections; an AsyncSession takes the events up as in `add_all`."""
         if rows := self.rows(events):
-            await self._write_async(target, rows)
+            await self.write_async(target, rows)
 
-    async def _write_async(self, target: Any, rows: Sequence[NewRow]) -> None:
+    async def write_async(self, target: Any, rows: Sequence[NewRow]) -> None:
+        """The same for awaited cursors and connections."""
         alchemy = _alchemy()
         if alchemy is not None and (session := alchemy.session_of(target)) is not None:
             alchemy.add_to_session(session, self.destination, rows)
@@ -139,14 +141,16 @@ class Outbox:
 
     def rows(self, events: Iterable[object]) -> list[NewRow]:
         """The checked values of events, as they would be written now."""
-        layout, most = self.destination.layout, self.max_bytes
         headers = trace.current() if self.trace else {}
         if self.event_map is None:
+            layout, most = self.destination.layout, self.max_bytes
             return [new_row(event, most, None, layout, headers) for event in events]
-        return [self._typed_row(event, headers) for event in events]
+        return [self.row(event, self.event_map.find(event), headers) for event in events]
 
-    def _typed_row(self, event: object, headers: Mapping[str, str]) -> NewRow:
-        registered = self.event_map.find(event)  # type: ignore[union-attr]  # only called with a map
+    def row(self, event: object, registered: Registered, headers: Mapping[str, str] | None = None) -> NewRow:
+        """The checked values of an event of which somebody else knows what it is registered as."""
+        if headers is None:
+            headers = trace.current() if self.trace else {}
         if self.version_header is not None:
             headers = {**headers, self.version_header: str(registered.version)}
         return new_row(event, self.max_bytes, registered, self.destination.layout, headers)
