@@ -26,6 +26,7 @@ import structlog
 from cdc.errors import CdcError
 from cdc.kafka import KafkaSink, KafkaTopics, Recipe
 from cdc.kafka.parked import ParkedCounter
+from cdc.kafka.parking import KafkaParking
 from cdc.model import Observer
 from cdc.mysql.snapshot_source import SnapshotSource
 from cdc.mysql.source import MySqlSource
@@ -73,6 +74,7 @@ class Works:
     pump: Pump
     status: Status
     watch: Watch
+    parking: KafkaParking
 
 
 async def run_tailer(
@@ -157,6 +159,14 @@ def _compose(
         takeover_after=source_settings.takeover_after,
         compression=None if settings.kafka.compression == "none" else settings.kafka.compression,
     )
+    parking = KafkaParking(
+        settings.kafka.address(),
+        name,
+        prefix=settings.kafka.prefix,
+        needed=settings.parks(),
+        create_topics=settings.topics.create != "none",
+        replication_factor=settings.topics.replication_factor,
+    )
     router = settings.router_for(name, topics)
     status.dropped_headers, status.set_aside = router.dropped_headers, lambda: source.set_aside
     pump = Pump(
@@ -167,8 +177,10 @@ def _compose(
         observe,
         start=source_settings.first_start,
         until_caught_up=options.until_caught_up,
+        parking=parking,
+        stop_on_partition_change=settings.kafka.on_partition_change == "stop",
     )
-    return Works(name, pump, status, Watch(status, lambda: source.address))
+    return Works(name, pump, status, Watch(status, lambda: source.address), parking)
 
 
 def _all_of(*observers: Observer) -> Observer:
@@ -203,13 +215,14 @@ async def _work(works: Works) -> Outcome:
         watching.cancel()
         works.status.ended(known)
         works.watch.report()
-        await _let_go(works.pump)
+        await _let_go(works)
 
 
-async def _let_go(pump: Pump) -> None:
-    """Close both ends. A signal meanwhile only cuts that short: how the source ended is known already."""
+async def _let_go(works: Works) -> None:
+    """Close all ends. A signal meanwhile only cuts that short: how the source ended is known already."""
     try:
-        await pump.close()
+        await works.pump.close()
+        await works.parking.close()
     except asyncio.CancelledError:
         _log.warning("stopped while letting go of Kafka and the database: they find out by themselves")
 

@@ -37,7 +37,7 @@ class Watch:
 @pytest.mark.parametrize("error", [None, CheckpointLost("gone")])
 async def test_a_signal_while_both_ends_are_let_go_of_changes_nothing(error: Exception | None) -> None:
     pump = Pump(error)
-    task = asyncio.create_task(_work(Works("shop", pump, Status("shop"), Watch())))
+    task = asyncio.create_task(_work(Works("shop", pump, Status("shop"), Watch(), pump)))
     await asyncio.sleep(0)
     if error is None:
         task.cancel()
