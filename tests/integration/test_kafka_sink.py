@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -225,9 +226,10 @@ async def test_unknown_fields_and_the_snapshot_are_written_again(here: Place) ->
     again, _ = here.sink()
     checkpoint = await again.fence()
     assert (checkpoint.position, checkpoint.extra) == (position(5), {"of_tomorrow": {"a": [1]}})
-    await again.commit(batch(6))
+    await again.commit(replace(batch(6), snapshot={"key": "l"}))
+    await again.close(release=position(6))
     last = here.checkpoints()[-1]
-    assert (last["position"], last["of_tomorrow"], last["snapshot"]) == (6, {"a": [1]}, {"key": "k"})
+    assert (last["position"], last["of_tomorrow"], last["snapshot"]) == (6, {"a": [1]}, {"key": "l"})
 
 
 @pytest.mark.parametrize(

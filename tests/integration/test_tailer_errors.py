@@ -76,8 +76,9 @@ def test_unknown_key_in_the_configuration(tailing):
     assert 'did you mean "tables"' in ended.err
 
 
-def test_start_must_be_said(tailing):
+def test_start_must_be_said_where_rows_may_be_published_already(tailing):
     tailing.start = None
+    tailing.tables = dict.fromkeys(tailing.tables, {"layout": "cqrs"})
     ended = tailing.catch_up()
     assert ended.code == 2
     assert "start" in ended.err
