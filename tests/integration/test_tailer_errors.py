@@ -78,7 +78,7 @@ def test_unknown_key_in_the_configuration(tailing):
 
 def test_start_must_be_said_where_rows_may_be_published_already(tailing):
     tailing.start = None
-    tailing.tables = dict.fromkeys(tailing.tables, {"layout": "cqrs"})
+    tailing.tables = {name: {"layout": "cqrs"} for name in tailing.tables}
     ended = tailing.catch_up()
     assert ended.code == 2
     assert "start" in ended.err
