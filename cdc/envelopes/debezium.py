@@ -10,6 +10,7 @@ A record equals Debezium's byte for byte, but for the cases in connectors/README
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -24,6 +25,7 @@ from cdc.errors import ColumnMissing, PartitionInvalid, ValueInvalid
 from cdc.model import Encoding, Header, TableSchema, Value
 
 Values = tuple[Value, ...]
+_log = logging.getLogger(__name__)
 _BLANK = "".join(map(chr, range(33)))  # what Java's trim() takes away
 _AHEAD = 3_600_000
 _TIMES = ("datetime", "")
@@ -135,8 +137,15 @@ class Debezium:
             try:
                 return expand(payload, nulls=self.options.expand_nulls)
             except NotExpandable as error:
-                self.unexpanded[str(error)[:80]] += 1
+                self._note(str(error)[:80])
         return type_, payload
+
+    def _note(self, why: str) -> None:
+        """Count it, and say it when it is the first of its kind, its tenth, hundredth and so on."""
+        self.unexpanded[why] += 1
+        count = self.unexpanded[why]
+        if count == 10 ** (len(str(count)) - 1):
+            _log.warning("payloads sent as they are, for they could not be expanded (%d so far): %s", count, why)
 
 
 def _place(table: TableSchema, name: str) -> int:
