@@ -19,7 +19,7 @@ WITHOUT_SERVERS := $(wildcard tests/unit tests/vectors tests/properties)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup venvs up down status demo test unit crash duel outage campaign snapshot mariadb-11-8 bench fmt lint clean python
+.PHONY: pythons ids help setup venvs up down status demo test unit crash duel outage campaign snapshot mariadb-11-8 bench fmt lint clean python
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -62,7 +62,13 @@ snapshot: $(READY) ## a first start on 1,000,000 rows under load, killed ten tim
 mariadb-11-8: $(READY) ## the live cases of the log against a MariaDB 11.8 of their own
 	@CDC_LIVE_SERVERS=mariadb118 $(VENV)/bin/python -m pytest tests/integration/test_log_live.py $(ARGS)
 
-bench: $(READY) ## how fast, beside BinLogStreamReader and a transactional send(); writes .stack/bench.json
+pythons: python ## the write library's tests on Python 3.11 to 3.14, where these are to be had; names those it did not find
+	@$(PYTHON) tests/tools/pythons.py
+
+ids: $(READY) ## ten million event ids over eight processes: none twice, rising in each
+	@$(VENV)/bin/python tests/tools/ids.py
+
+bench: $(READY) $(CQRS_5) ## how fast, beside BinLogStreamReader and a transactional send(); writes .stack/bench.json
 	@$(STACK) up --only kafka
 	@$(VENV)/bin/python tests/bench $(ARGS)
 

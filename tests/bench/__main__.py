@@ -1,6 +1,6 @@
 """`make bench`: our reading and the whole tailer beside what one would otherwise write, on one machine in turns.
 
-    .venv/bin/python tests/bench [--rows N] [--events N] [--rounds N] [--only reading,tailing,latency]
+    .venv/bin/python tests/bench [--rows N] [--events N] [--rounds N] [--only writing,reading,tailing,latency]
 
 Prints a table and writes `.stack/bench.json` (DESIGN 4.6). Contestants take turns in every round and the median
 counts, because the machine is never quite quiet; `spread` is (most - least) / median over the rounds.
@@ -19,7 +19,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from infra.stack import Places
-from tests.bench import reading, tailing
+from tests.bench import reading, tailing, writing
 from tests.bench.measure import summary, table
 from tests.servers import own_server, shared_kafka
 
@@ -30,7 +30,7 @@ def main() -> int:
     parser.add_argument("--events", type=int, default=100_000, help="events that go to Kafka")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=15.0, help="how long latency is watched at each rate")
-    parser.add_argument("--only", default="reading,tailing,latency")
+    parser.add_argument("--only", default="writing,reading,tailing,latency")
     given = parser.parse_args()
     wanted = given.only.split(",")
     results: dict[str, Any] = {"machine": machine(), "contestants": {}, "ratios": {}}
@@ -41,6 +41,8 @@ def main() -> int:
     )
     with server.instance, server.fresh_schema("bench") as schema, tempfile.TemporaryDirectory() as folder:
         bench = tailing.Bench(server, kafka, schema, Path(folder))
+        if "writing" in wanted:
+            add(results, writing.compare(server, schema, given.rounds))
         if "reading" in wanted:
             add(results, reading.compare(server, schema, given.rows, given.rounds))
         if "tailing" in wanted:
@@ -74,6 +76,8 @@ def add(results: dict[str, Any], found: dict[str, dict[str, list[dict[str, float
 def ratios(contestants: dict[str, Any]) -> dict[str, float]:
     """Ours over theirs, of what was measured."""
     pairs = {
+        "write_add_and_flush": ("cdc.outbox", "python-cqrs 5 repository", "add and flush", "us_per_event"),
+        "write_100_a_flush": ("cdc.outbox", "python-cqrs 5 repository", "100 adds, a flush", "us_per_event"),
         "reading_one_row": ("cdc reader", "BinLogStreamReader", "one row a transaction", "rows_per_second"),
         "reading_100_rows": ("cdc reader", "BinLogStreamReader", "100 rows a transaction", "rows_per_second"),
         "ordinary_throughput": ("cdc tailer", "BinLogStreamReader + send()", "one row a transaction", "events_per_second"),
@@ -88,6 +92,12 @@ def ratios(contestants: dict[str, Any]) -> dict[str, float]:
         one, other = (contestants.get(who, {}).get(log, {}).get(figure) for who in (ours, theirs))
         if one and other:
             out[name] = round(one / other, 3)
+    # what the caller of add() waits for: ours sends nothing until the flush that the service does anyway
+    ours, theirs = contestants.get("cdc.outbox", {}), contestants.get("python-cqrs 5 repository", {})
+    if ours and theirs:
+        out["write_add_to_their_add_and_flush"] = round(
+            ours["add"]["us_per_event"] / theirs["add and flush"]["us_per_event"], 3
+        )
     return out
 
 

@@ -21,6 +21,8 @@ class Left:
 
 
 events = EventMap()
+events.register("user.left.codec", Left, codec=lambda left: left.user_id.encode(), content_type="text/plain")
+events.register("user.left.topic", Left, topic=lambda left: left.user_id)
 assert_type(events.register("user.left", Left, key=lambda left: left.user_id, version=2), type[Left])
 assert_type(Order("1"), Order)
 
@@ -49,3 +51,5 @@ Event("n", "t", {}, headers={"a": 1})  # type: ignore[dict-item]
 Event("n", topic="t")  # type: ignore[call-arg]
 Event("n", "t", {}).topic = "other"  # type: ignore[misc]
 Outbox(layout=1)  # type: ignore[arg-type]
+Outbox(columns={"id": 1})  # type: ignore[dict-item]
+events.register("user.left", Left, key=lambda left: left.nobody)  # type: ignore[attr-defined]
