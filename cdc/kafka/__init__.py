@@ -6,8 +6,14 @@
     first_start   is this a first start, or was something lost?
     heartbeat     the sign of life of a working instance
     standby       waits while another instance lives
+    limits        what topics take
     batches       records to Kafka's batches
+    fitting       the same, with every refusal that can be known before sending
     delivery      records into an open transaction
+    search        which record the broker does not take
+    dead_letters  the form of rows that are kept because they could not become their record
+    parking       the topic they are kept in
+    letter_box    reading and replaying them
     sink          the state machine made of them: fence, found, commit, close    <- read this first
     topics        partition counts, from listings of all topics
 

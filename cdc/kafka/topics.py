@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from cdc.errors import KafkaUnavailable, SinkError
 from cdc.kafka.client import FOREIGN, KafkaAddress, explain
 from cdc.kafka.cluster import Cluster
+from cdc.kafka.limits import FRESH_FOR
 
 _APPEAR = 10.0
 _LOOK_EVERY = 0.05
@@ -88,6 +89,15 @@ class KafkaTopics:
             ) from error
         except FOREIGN as error:
             raise await explain(self._cluster.address, error, "listing topics") from error
+
+    async def keep_fresh(self, every: float = FRESH_FOR) -> None:
+        """List until cancelled, so that deleted topics and changed counts are seen while all is well."""
+        while True:
+            await asyncio.sleep(every)
+            try:
+                await self.refresh()
+            except SinkError:
+                pass  # no Kafka, or a topic that is needed is missing: the sources say so
 
     async def settings(self, topic: str) -> dict[str, str]:
         """The settings of a topic that the last listing showed, the broker's defaults included."""

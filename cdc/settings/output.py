@@ -37,10 +37,10 @@ kafka:
 #   - match: {event_name: "order.*", topic: "orders"}
 #     topic: "{topic}.v1"
 #     key: "$.customer_id"              # where the row has no key: a column, or a JSON path into the payload
-#     on_error: stop                    # stop | skip
+#     on_error: stop                    # stop | dead_letter | skip
 
-unrouted: pass                          # rows without a route: pass | stop | skip
-on_error: stop                          # rows that cannot become a record: stop | skip
+unrouted: pass                          # rows without a route: pass | stop | dead_letter | skip
+on_error: stop                          # rows that cannot become a record: stop | dead_letter (kept for replay) | skip
 topics:
   create: own                           # own: make our own topics (checkpoints, dead letters) | none | all
 http:

@@ -14,6 +14,8 @@ from __future__ import annotations
 import logging
 import sys
 import time
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Literal
 
 import structlog
@@ -23,6 +25,7 @@ from cdc.errors import CdcError
 Format = Literal["auto", "text", "json"]
 
 _QUIET_SECONDS = 10.0
+_AT_FIRST = 5
 
 
 def configure(form: Format = "auto", *, verbose: bool = False) -> None:
@@ -92,6 +95,8 @@ _SAID: dict[str, tuple[str, str]] = {
     "doubt": ("info", "a Kafka transaction is in doubt"),
     "starting_over": ("warning", "starting over from the checkpoint"),
     "refused": ("warning", "row passed over"),
+    "partitions_changed": ("warning", "a topic has other partitions now: keys may go elsewhere from here on"),
+    "examining": ("warning", "Kafka refuses records: looking for the ones it does not take"),
     "paused": ("info", "nobody took the log for long: closed on purpose, and opened again"),
     "stopping": ("info", "stopping"),
     "caught_up": ("info", "caught up"),
@@ -99,15 +104,35 @@ _SAID: dict[str, tuple[str, str]] = {
 }
 
 
+@dataclass(slots=True)
+class _Seen:
+    """Refusals of one kind: when one was said last, how many were, and how many were not since."""
+
+    at: float = 0.0
+    said: int = 0
+    held: int = 0
+
+
 class StepLog:
-    """An Observer that logs what is news, with the source's name."""
+    """An Observer that logs what is news, with the source's name.
+
+    Of refused rows of one kind the first few are said, then one in ten seconds; all of them are counted elsewhere.
+    """
 
     def __init__(self, source: str) -> None:
         self._log = structlog.get_logger().bind(source=source)
+        self._refused: dict[tuple[object, object], _Seen] = {}
 
     def __call__(self, step: str, /, **facts: object) -> None:
         """Log the step where it is news."""
         level, text = _SAID.get(step, ("debug", step.replace("_", " ")))
+        if step == "refused":
+            held = self._held_back(facts)
+            if held is None:
+                return
+            facts |= {"more_of_these": held} if held else {}
+            if facts.get("policy") == "dead_letter":
+                text = "row kept as a dead letter"
         for warning in _texts(facts.pop("warnings", ())):
             self._log.warning(warning)
         said: dict[str, object] = {}
@@ -123,6 +148,16 @@ class StepLog:
             else:
                 said[name] = str(fact)
         self._log.log(logging.getLevelNamesMapping()[level.upper()], text, **said)
+
+    def _held_back(self, facts: Mapping[str, object]) -> int | None:
+        """How many refusals of this kind were not said since the last one that was; None: hold this one back, too."""
+        kind, now = (type(facts.get("error")), facts.get("policy")), time.monotonic()
+        seen = self._refused.setdefault(kind, _Seen())
+        if seen.said >= _AT_FIRST and now - seen.at < _QUIET_SECONDS:
+            seen.held += 1
+            return None
+        held, seen.held, seen.at, seen.said = seen.held, 0, now, seen.said + 1
+        return held
 
 
 def _texts(fact: object) -> list[str]:

@@ -100,11 +100,13 @@ async def run_tailer(
             counting = asyncio.create_task(count_forever(counter, service.statuses), name="dead letters")
             _log.info("tailer started", sources=list(settings.sources), instance=service.instance)
             async with _signals(everything, tasks, settings.service.drain_timeout):
+                listing = asyncio.create_task(topics.keep_fresh())
                 try:
                     return list(await asyncio.gather(*tasks))
                 finally:
                     counting.cancel()
-                    await asyncio.wait([counting])
+                    listing.cancel()
+                    await asyncio.wait([counting, listing])
     finally:
         await topics.close()
 
