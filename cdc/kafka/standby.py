@@ -17,6 +17,7 @@ instance after the end of what we had read, or a sign of life with a higher epoc
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -98,13 +99,15 @@ async def stand_by(
 ) -> None:
     """Return when this instance may fence: at once, or after another's silence. `say` is told whom we wait for.
 
-    Not `patient`: raise Fenced at the first sign of life of another instead of waiting on.
+    Not `patient`: raise Fenced where another still lives after `takeover_after` instead of waiting on; one that
+    only catches up is done by then.
     """
+    gives_up = math.inf if patient else time.monotonic() + takeover_after
     name = name_of(instance)
     while (holder := seen.holder) is not None and name_of(holder) != name:
         say(holder)
         try:
-            if await _silent(cluster, names, seen.end, name, takeover_after, patient=patient):
+            if await _silent(cluster, names, seen.end, name, takeover_after, gives_up=gives_up):
                 return
         except SomebodyLives as error:
             raise Fenced(
@@ -121,7 +124,7 @@ class SomebodyLives(Exception):
 
 
 async def _silent(
-    cluster: Cluster, names: Names, start: int, name: str, takeover_after: float, *, patient: bool
+    cluster: Cluster, names: Names, start: int, name: str, takeover_after: float, *, gives_up: float
 ) -> bool:
     """True after `takeover_after` without a sign of another; False if it seems to have said goodbye."""
     partition = TopicPartition(names.topic, 0)
@@ -141,7 +144,7 @@ async def _silent(
                 sign = True  # not readable: nothing is known, so count anew
                 await asyncio.sleep(_POLL)
             else:
-                if sign and not patient:
+                if sign and time.monotonic() >= gives_up:
                     raise SomebodyLives
             at = time.monotonic()
             silence = 0.0 if sign else silence + min(at - looked, _LONGEST_STEP)
