@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from cdc.cli.options import CONFIG, OUTPUT
+
 if TYPE_CHECKING:
     import click
 
@@ -35,16 +37,9 @@ def checkpoint() -> None:
 
 
 @checkpoint.command()
-@click.option(
-    "-c",
-    "--config",
-    "config",
-    required=True,
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="The configuration file (cdc.yaml).",
-)
+@CONFIG
 @click.option("--source", metavar="NAME", help="Only this source. [default: all]")
-@click.option("-o", "--output", type=click.Choice(["table", "json", "yaml"]), default="table", show_default=True)
+@OUTPUT
 def show(*, config: Path, source: str | None, output: str) -> None:
     """Print the last committed checkpoint of each source.
 
@@ -136,14 +131,7 @@ def _print(name: str, data: dict[str, Any]) -> None:
 
 
 @checkpoint.command(name="set")
-@click.option(
-    "-c",
-    "--config",
-    "config",
-    required=True,
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="The configuration file (cdc.yaml).",
-)
+@CONFIG
 @click.option("--source", metavar="NAME", help="The source. [default: the only one]")
 @click.option(
     "--to",
@@ -159,7 +147,7 @@ def _print(name: str, data: dict[str, Any]) -> None:
     is_flag=True,
     help="Although an instance works: it is fenced, and goes on from the new position by itself.",
 )
-@click.option("-o", "--output", type=click.Choice(["table", "json", "yaml"]), default="table", show_default=True)
+@OUTPUT
 def set_position(*, config: Path, source: str | None, to: str, yes: bool, take_over: bool, output: str) -> None:
     """Move a source's checkpoint: where its tailer goes on reading, or begins where the checkpoint was lost.
 

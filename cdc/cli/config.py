@@ -10,6 +10,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cdc.cli.options import CONFIG
 from cdc.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -19,15 +20,6 @@ else:
         import rich_click as click
     except ImportError:  # plain click does the same without colours
         import click
-
-_FILE = click.option(
-    "-c",
-    "--config",
-    "file",
-    required=True,
-    type=click.Path(path_type=Path),
-    help="The configuration file (cdc.yaml).",
-)
 
 
 @click.group()
@@ -55,13 +47,13 @@ def init(output: Path | None) -> None:
 
 
 @config.command()
-@_FILE
+@CONFIG
 @click.option("-o", "--output", "form", type=click.Choice(["yaml", "json"]), default="yaml", help="Form of the output.")
-def show(file: Path, form: str) -> None:
+def show(config: Path, form: str) -> None:
     """Print what holds: the file with defaults and CDC_* overrides; secrets are masked."""
     from cdc.settings import load, output  # noqa: PLC0415
 
-    settings = load(file)
+    settings = load(config)
     if form == "json":
         click.echo(json.dumps(output.effective(settings), indent=2, ensure_ascii=False))
     else:
@@ -69,12 +61,12 @@ def show(file: Path, form: str) -> None:
 
 
 @config.command()
-@_FILE
-def validate(file: Path) -> None:
+@CONFIG
+def validate(config: Path) -> None:
     """Check a configuration without starting anything; every mistake is named with line and column."""
     from cdc.settings import load  # noqa: PLC0415
 
-    settings = load(file)
+    settings = load(config)
     tables = sum(len(source.tables) for source in settings.sources.values())
     counts = (
         _count(len(settings.sources), "source"),

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from cdc.cli.connectors_files import apply, create, export, plan, validate
 from cdc.cli.connectors_inside import loggers, offsets, plugins
-from cdc.cli.connectors_reach import NAME, NAMES, OUTPUT, TIMEOUT, WAIT, YES, Reach, print_as, print_table, reaching
+from cdc.cli.connectors_reach import NAME, NAMES, TIMEOUT, WAIT, YES, Reach, print_as, print_table, reaching
+from cdc.cli.options import OUTPUT
 from cdc.errors import CdcError
 
 if TYPE_CHECKING:

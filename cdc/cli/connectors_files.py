@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cdc.cli.connectors_reach import OUTPUT, TIMEOUT, WAIT, YES, Reach, complete, print_as, reaching
+from cdc.cli.connectors_reach import TIMEOUT, WAIT, YES, Reach, complete, print_as, reaching
+from cdc.cli.options import OUTPUT
 from cdc.errors import ConfigError, ConnectorExists, ConnectorNotReady
 
 if TYPE_CHECKING:

@@ -6,7 +6,8 @@ import json
 import sys
 from typing import IO, TYPE_CHECKING, Any
 
-from cdc.cli.connectors_reach import NAME, OUTPUT, TIMEOUT, YES, Reach, print_as, print_table, reaching
+from cdc.cli.connectors_reach import NAME, TIMEOUT, YES, Reach, print_as, print_table, reaching
+from cdc.cli.options import OUTPUT
 from cdc.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -136,9 +136,6 @@ def reaching(command: Callable[..., Any]) -> Callable[..., Any]:
     return with_reach
 
 
-OUTPUT = click.option(
-    "-o", "--output", type=click.Choice(["table", "json", "yaml"]), default="table", show_default=True
-)
 TIMEOUT = click.option(
     "--timeout", default=120.0, show_default=True, type=click.FloatRange(min=0.1), metavar="SECONDS", help="How long."
 )

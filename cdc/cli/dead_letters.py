@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import yaml
 
+from cdc.cli.options import CONFIG, OUTPUT
+
 if TYPE_CHECKING:
     import click
 
@@ -25,17 +27,6 @@ else:
         import click
 
 _F = TypeVar("_F", bound=Callable[..., Any])
-_CONFIG = click.option(
-    "-c",
-    "--config",
-    "config",
-    required=True,
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="The configuration file (cdc.yaml).",
-)
-_OUTPUT = click.option(
-    "-o", "--output", type=click.Choice(["table", "json", "yaml"]), default="table", show_default=True
-)
 _YES = click.option("--yes", is_flag=True, help="Do it. Without it only what would happen is printed.")
 _WIDE = 220
 """Columns of a table that goes into a file or a pipe."""
@@ -63,11 +54,11 @@ def dead_letters() -> None:
 
 
 @dead_letters.command(name="list")
-@_CONFIG
+@CONFIG
 @_filters
 @click.option("--all", "everything", is_flag=True, help="Those that were replayed or dismissed, too.")
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the last N.")
-@_OUTPUT
+@OUTPUT
 def list_letters(*, config: Path, everything: bool, limit: int | None, output: str, **chosen: str | None) -> None:
     """Print the parked letters, oldest first."""
     from cdc.operations.dead_letters import as_data  # noqa: PLC0415 - `cdc --help` need not import it
@@ -90,7 +81,7 @@ def list_letters(*, config: Path, everything: bool, limit: int | None, output: s
 
 
 @dead_letters.command()
-@_CONFIG
+@CONFIG
 @click.argument("key", metavar="KEY")
 @click.option("--value", "value_only", is_flag=True, help="Only the payload, byte for byte.")
 @click.option("-o", "--output", type=click.Choice(["table", "json", "yaml"]), default="yaml", show_default=True)
@@ -123,11 +114,11 @@ def show(*, config: Path, key: str, value_only: bool, output: str) -> None:
 
 
 @dead_letters.command()
-@_CONFIG
+@CONFIG
 @_KEYS
 @_filters
 @_YES
-@_OUTPUT
+@OUTPUT
 def replay(*, config: Path, keys: Sequence[str], yes: bool, output: str, **chosen: str | None) -> None:
     """Send parked letters again, through today's routes: those named by KEY or event id, or chosen by filters.
 
@@ -151,13 +142,13 @@ def replay(*, config: Path, keys: Sequence[str], yes: bool, output: str, **chose
 
 
 @dead_letters.command()
-@_CONFIG
+@CONFIG
 @_KEYS
 @_filters
 @click.option("--all", "everything", is_flag=True, help="All that are parked, where no filter is given.")
 @click.option("--note", metavar="TEXT", help="Why; kept with the mark.")
 @_YES
-@_OUTPUT
+@OUTPUT
 def dismiss(
     *,
     config: Path,

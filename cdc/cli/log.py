@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cdc.cli.options import CONFIG
+
 if TYPE_CHECKING:
     import click
 
@@ -67,14 +69,7 @@ def decode(
 
 
 @log.command()
-@click.option(
-    "-c",
-    "--config",
-    "config",
-    required=True,
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="The configuration file (cdc.yaml).",
-)
+@CONFIG
 @click.option("--source", required=True, metavar="NAME", help="The source whose server and tables are meant.")
 @click.option(
     "--from",

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cdc.cli.database import connected, password, schema, split
+from cdc.cli.options import OUTPUT
 from cdc.errors import ConfigError
 from cdc.outbox import Event, Outbox
 from cdc.outbox.layouts import LAYOUTS, Layout, layout_of
@@ -69,7 +70,7 @@ def ddl(*, server: str, table: str, layout: str | None, columns: tuple[str, ...]
 @_layout
 @_columns
 @click.option("--ddl", "as_ddl", is_flag=True, help="Print only the ALTER TABLE that brings it up to the layout.")
-@click.option("-o", "--output", type=click.Choice(["table", "json", "yaml"]), default="table", show_default=True)
+@OUTPUT
 def check(
     *,
     url: str,

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from cdc.cli.options import CONFIG, OUTPUT
+
 if TYPE_CHECKING:
     import click
 
@@ -30,14 +32,7 @@ _NATURE = (
 
 @click.command()
 @click.argument("ids", nargs=-1, metavar="[EVENT_ID...]")
-@click.option(
-    "-c",
-    "--config",
-    "config",
-    required=True,
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="The configuration file (cdc.yaml).",
-)
+@CONFIG
 @click.option("--source", metavar="NAME", help="The source. [default: the only one]")
 @click.option("--table", "tables", multiple=True, metavar="SCHEMA.TABLE", help="Only of this table; may be repeated.")
 @click.option(
@@ -55,7 +50,7 @@ _NATURE = (
 @click.option("--to", "end", metavar="POSITION", help="With --read log: up to there. [default: the log's end now]")
 @click.option("--all", "everything", is_flag=True, help="All rows, where nothing else chooses some.")
 @click.option("--yes", is_flag=True, help="Do it. Without it the rows are only counted.")
-@click.option("-o", "--output", type=click.Choice(["table", "json", "yaml"]), default="table", show_default=True)
+@OUTPUT
 def replay(
     *,
     ids: tuple[str, ...],

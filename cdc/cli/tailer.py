@@ -10,6 +10,7 @@ from typing import Any
 
 import rich_click as click
 
+from cdc.cli.options import CONFIG, OUTPUT
 from cdc.errors import CdcError
 
 
@@ -19,14 +20,7 @@ def tailer() -> None:
 
 
 @tailer.command()
-@click.option(
-    "-c",
-    "--config",
-    "config",
-    required=True,
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="The configuration file (cdc.yaml).",
-)
+@CONFIG
 @click.option(
     "--until-caught-up",
     is_flag=True,
@@ -88,7 +82,7 @@ def run(
     help="The tailer's configuration file: its http.listen says where to ask.",
 )
 @click.option("--url", metavar="URL", help="Where to ask. [default: http://127.0.0.1:8080]")
-@click.option("-o", "--output", type=click.Choice(["table", "json", "yaml"]), default="table", show_default=True)
+@OUTPUT
 def status(*, config: Path | None, url: str | None, output: str) -> None:
     """Show how a running tailer is doing: what its /status says.
 

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import yaml
 
+from cdc.cli.options import CONFIG, OUTPUT
+
 if TYPE_CHECKING:
     import click
 
@@ -31,14 +33,7 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 def _options(command: _F) -> _F:
     for option in reversed(
         (
-            click.option(
-                "-c",
-                "--config",
-                "config",
-                required=True,
-                type=click.Path(dir_okay=False, path_type=Path),
-                help="The configuration file (cdc.yaml).",
-            ),
+            CONFIG,
             click.option(
                 "-f",
                 "--file",
@@ -47,9 +42,7 @@ def _options(command: _F) -> _F:
                 help="Shapes of topics; infra/kafka/topics.yaml is an example.",
             ),
             click.option("--grow", is_flag=True, help="Add partitions, too: keys move, and their order breaks there."),
-            click.option(
-                "-o", "--output", type=click.Choice(["table", "json", "yaml"]), default="table", show_default=True
-            ),
+            OUTPUT,
         )
     ):
         command = option(command)
