@@ -262,9 +262,10 @@ class PartitionInvalid(RowRefused):
 
 
 class UnexpectedUpdate(RowRefused):
-    """A row of an outbox was changed, and `table.op.invalid.behavior` wants to know of it."""
+    """A row of an outbox was changed, and `table.op.invalid.behavior` wants to know of it; `grave`: it says `error`."""
 
     reason = "unexpected_update"
+    grave = False
 
 
 class RecordTooLarge(RowRefused):

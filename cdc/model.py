@@ -41,7 +41,7 @@ class TableSpec:
     """An outbox table the source shall read.
 
     `needed` columns must be there (`ColumnMissing` else); `wanted` ones are decoded where
-    they are; None wants all. With `updates` rows that an UPDATE made come, too.
+    they are; None wants all. With `updates` rows that an UPDATE changed come, too.
     """
 
     schema: str
@@ -74,7 +74,7 @@ class TableSchema:
     """One form an outbox table had, with the columns its rows hold, in the table's order.
 
     The decoder makes one per distinct definition, so identity is a good cache key. The rows of an
-    `updated` one are what an UPDATE made of older rows; they come only from a table that asks for them.
+    `updated` one are rows as they were before an UPDATE; they come only of a table that asks for them.
     """
 
     schema: str

@@ -67,7 +67,7 @@ class Image:
 class Definition:
     """A table's columns at one time, and which of them are wanted."""
 
-    __slots__ = ("_images", "bitmap", "head", "kind", "map", "row_end", "spec", "usual", "wanted", "width")
+    __slots__ = ("_images", "bitmap", "changes", "head", "kind", "map", "row_end", "spec", "usual", "wanted", "width")
 
     def __init__(self, table: TableMap, spec: TableSpec) -> None:
         self.map = table
@@ -90,6 +90,7 @@ class Definition:
         self.bitmap = (self.width + 7) // 8
         self.row_end = _row_end(table)
         self._images: dict[bytes, Image] = {}
+        self.changes: Any = None  # who decodes changed rows, made when the first comes
         # Of the last rows event, for the next one: its type, the bytes from its flags' end to its first row, the image
         # with its decoders and bytes of NULL bits, and how far behind the event's begin its rows are.
         self.kind, self.head = -1, b""

@@ -22,6 +22,7 @@ from cdc.binlog.packets import Joiner
 from cdc.binlog.refusals import ServerSaid, UnknownXaRows, statement_in_log
 from cdc.binlog.statements import Verb, meaning
 from cdc.binlog.transaction import key_of, parse_xid
+from cdc.binlog.updates import Changes
 from cdc.errors import CdcError, DecodeError
 from cdc.model import DeletedRow, Row, TableSpec
 from cdc.position import Flavour, GtidList, GtidSet, Position, PreparedTransaction
@@ -54,7 +55,7 @@ class Reader(Groups, ABC):
         self.history_rows = 0
         """Rows of system-versioned tables that an UPDATE wrote: no INSERTs."""
         self._framed = framed
-        self._kinds = events.KINDS_WITH_DELETES if deletes else events.KINDS
+        self._kinds = events.kinds(deletes=deletes, updates=any(spec.updates for spec in tables))
         self._specs = {table_map.key_of(spec.schema, spec.name): spec for spec in tables}
         self._keys = tuple(self._specs)
         self._allowed = frozenset(name.encode() for name in statements_allowed_in)
@@ -173,12 +174,24 @@ class Reader(Groups, ABC):
         """The rows of a DELETE_ROWS event, which are written like those of a WRITE_ROWS event."""
         rows = self._tx.rows
         before = len(rows)
-        _, last_body, definition, active, _ = self._map
-        if active and definition is not None and last_body.startswith(raw[HEADER : HEADER + 6]):
+        if (definition := self._definition_of(raw)) is not None:
             self._rows(raw, 0, len(raw) - crc, kind, definition)
-        else:
-            self._rows_of_others(raw, 0, len(raw) - crc, kind)
         rows[before:] = [DeletedRow(row.table, row.values) for row in rows[before:]]
+
+    def _updated(self, raw: bytes, kind: int, crc: int) -> None:
+        """The rows of an UPDATE_ROWS event, where their table asks for them."""
+        definition = self._definition_of(raw)
+        if definition is not None and definition.spec.updates:
+            if definition.changes is None:
+                definition.changes = Changes(definition)
+            self._tx.size += len(raw)
+            self._tx.rows += definition.changes.rows(raw[: len(raw) - crc], kind)
+
+    def _definition_of(self, raw: bytes) -> Definition | None:
+        """The table of a rows event, if it is one of ours."""
+        _, last_body, definition, active, _ = self._map
+        table = raw[HEADER : HEADER + 6]
+        return definition if active and last_body.startswith(table) else self._others.get(table)
 
     def _rows_of_others(self, buf: bytes, e: int, stop: int, kind: int) -> None:
         """Rows that are not of the last TABLE_MAP: of another wanted table, or of one nobody wants."""
@@ -213,6 +226,8 @@ class Reader(Groups, ABC):
                     progress.at = self._resync(progress.at, ends)
                 if kind in events.DELETES:
                     self._deleted(raw, kind, crc)
+                elif kind in events.UPDATES:
+                    self._updated(raw, kind, crc)
                 else:
                     self._group_event(kind, body, time, flags)
 

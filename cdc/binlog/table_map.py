@@ -32,6 +32,7 @@ _METADATA_BYTES = {
     **dict.fromkeys((TINY, SHORT, LONG, TIMESTAMP, LONGLONG, INT24, DATE, TIME, DATETIME, YEAR, NEWDATE), 0),
 }
 _SIGNEDNESS, _DEFAULT_CHARSET, _COLUMN_CHARSET, _NAMES, _SET_MEMBERS, _ENUM_MEMBERS = 1, 2, 3, 4, 5, 6
+_KEY, _KEY_OF_PREFIXES = 8, 9
 _MEMBERS_DEFAULT_CHARSET, _MEMBERS_CHARSET = 10, 11
 
 
@@ -60,6 +61,8 @@ class TableMap:
     schema: str
     table: str
     columns: list[LogColumn]
+    primary_key: tuple[int, ...] = ()
+    """Which columns; those of a key of prefixes, too."""
 
     @property
     def has_names(self) -> bool:
@@ -91,6 +94,7 @@ def parse(body: bytes, flavour: Flavour) -> TableMap:
             raise ValueError("a TABLE_MAP field that is cut off")
         fields[body[at]], at = body[start : start + size], start + size
     _describe(found.columns, fields, _CHARACTER_MARIADB if flavour == "mariadb" else _CHARACTER)
+    found.primary_key = _numbers(fields.get(_KEY, b"")) or _numbers(fields.get(_KEY_OF_PREFIXES, b""))[::2]
     return found
 
 
@@ -146,6 +150,14 @@ def _describe(columns: list[LogColumn], fields: dict[int, bytes], character: fro
             column.name, at = names[at : at + size].decode(), at + size
         if at != len(names):
             raise ValueError("column names for another number of columns")
+
+
+def _numbers(data: bytes) -> tuple[int, ...]:
+    out, at = [], 0
+    while at < len(data):
+        number, at = lenenc(data, at)
+        out.append(number)
+    return tuple(out)
 
 
 def _bits(data: bytes) -> list[bool]:

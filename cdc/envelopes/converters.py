@@ -81,7 +81,11 @@ def _number(name: str) -> Callable[[Type], Convert]:
 
 
 def _with_delegate(name: str, delegate: Converter | None) -> Converter:
+    """Debezium's ByteArrayConverter knows no bytes as its connectors hold them: all goes to the delegate."""
+
     def bind(type_: Type) -> Convert:
+        if delegate is not None and name == "ByteArrayConverter":
+            return delegate.bind(type_)
         if type_ == "bytes":
             return _not_null(bytes)
         if delegate is not None:
@@ -150,6 +154,8 @@ def _delegating(full: str, options: dict[str, str]) -> Converter:
     for option in options:
         raise BadOption(option, f"is no option of {name} we have")
     if delegate is None:
+        if name == "ByteArrayConverter":
+            raise BadOption("", f"takes no column without {_DELEGATE}; BinaryDataConverter passes bytes as they are")
         return _with_delegate(name, None)
     try:
         return _with_delegate(name, converter(delegate, below))

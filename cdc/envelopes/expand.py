@@ -6,8 +6,8 @@ are null or an empty array are dropped (null stays with `optional_bytes`), numbe
 point are doubles, what stands behind the document is ignored. What breaks a rule is
 `NotExpandable`: the text is sent as it is.
 
-Ours goes on where the Event Router fails for good: a document that is an array, an
-integer beyond 64 bits. Fields of objects in arrays stand in the order in which they first
+An integer beyond 64 bits, with which the Event Router fails for good, refuses the row. Ours goes on where it fails
+because of what a document is, such as an array. Fields of objects in arrays stand in the order in which they first
 come, where the Event Router's order is chance.
 """
 
@@ -17,8 +17,9 @@ import json
 from typing import Any
 
 from cdc.envelopes.connect_types import Array, Struct, Type
+from cdc.errors import ValueInvalid
 
-_INT32 = 1 << 31
+_INT32, _INT64 = 1 << 31, 1 << 63
 _NUMBERS = {"int32", "int64", "float64"}
 
 
@@ -58,8 +59,17 @@ def _type(value: Any, *, nulls: bool) -> Type | None:
     if isinstance(value, bool):
         return "boolean"
     if isinstance(value, int):
-        return "int32" if -_INT32 <= value < _INT32 else "int64"
+        return _integer(value)
     return "float64" if isinstance(value, float) else "string"
+
+
+def _integer(value: int) -> Type:
+    if not -_INT64 <= value < _INT64:
+        raise ValueInvalid(
+            "the payload has an integer beyond 64 bits, which no expanded payload can hold",
+            hint="Write such numbers as text, or remove table.expand.json.payload from the table's `router`.",
+        )
+    return "int32" if -_INT32 <= value < _INT32 else "int64"
 
 
 def _struct(objects: list[dict[str, Any]], *, nulls: bool) -> Struct:

@@ -61,7 +61,6 @@ ELSEWHERE: Mapping[str, str] = {
     "predicate": "is not needed here: nothing but the rows of this table comes",
     "negate": "is not needed here: nothing but the rows of this table comes",
     "tasks.max": "has no meaning here",
-    "table.op.invalid.behavior": "is not available in this version: an UPDATE makes no event and is not looked for",
     "errors.tolerance": "is `on_error` here",
     "table.field.additional.missing": "is `table.fields.additional.error.on.missing` in Debezium 3.4",
 }

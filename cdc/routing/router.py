@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import Literal
+from typing import Literal, TypeVar
 
 from cdc.errors import RowRefused, TopicMissing, UnexpectedUpdate, Unrouted, ValueInvalid
 from cdc.model import Original, Record, Row, TableSchema, Topics, Value
@@ -32,6 +32,7 @@ from cdc.routing.rules import OutboxTable, Policy, Rule
 
 _MAX_WAYS = 8192
 _MAX_PLANS = 256
+_Error = TypeVar("_Error", bound=RowRefused)
 _new = tuple.__new__
 """Half the time of calling a NamedTuple."""
 
@@ -93,6 +94,8 @@ class RuleRouter:
                 partition = self._partition(key, partitions)
             time = None if rest.timestamp is None else rest.timestamp(values)
             return Record(topic, partition, key, value, rest.headers(values, headers), time)
+        except UnexpectedUpdate:
+            raise
         except RowRefused as error:
             raise self._of_row(error, row) from error
         except UnicodeEncodeError as error:
@@ -139,10 +142,7 @@ class RuleRouter:
 
     def _way(self, plan: Plan, values: tuple[Value, ...], pair: tuple[Value, Value]) -> Way | None:
         if plan.table.updated:
-            raise UnexpectedUpdate(
-                "a row was changed by an UPDATE, which makes no event",
-                hint="Find who updates the outbox; the table's `router` says table.op.invalid.behavior.",
-            )
+            raise self._unexpected(Row(plan.table, values), plan.outbox.on_update)
         event_name, topic = plan.names(values)
         rule = plan.rule(event_name, topic)
         way = None
@@ -160,6 +160,16 @@ class RuleRouter:
         plan.ways[pair] = way
         return way
 
+    def _unexpected(self, row: Row, on_update: str | None) -> UnexpectedUpdate:
+        update = UnexpectedUpdate(
+            "this row was changed by an UPDATE, which makes no event",
+            hint="Find who updates the outbox; with table.op.invalid.behavior: warn under the table's `router` "
+            "UPDATEs are passed over.",
+        )
+        named = self._of_row(update, row)
+        named.grave = on_update == "error"
+        return named
+
     def _make(self, plan: Plan, rule: Rule, topic: str | None) -> Way:
         way = plan.way(rule, topic)
         if way.fill is None:
@@ -174,7 +184,7 @@ class RuleRouter:
             self._judged.add(topic)
         return topic
 
-    def _of_row(self, error: RowRefused, row: Row) -> RowRefused:
+    def _of_row(self, error: _Error, row: Row) -> _Error:
         """The same error, with the row it is about."""
         what = str(row.table)
         plan = self._plans.get(row.table)

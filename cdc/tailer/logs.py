@@ -20,7 +20,7 @@ from typing import Literal
 
 import structlog
 
-from cdc.errors import CdcError
+from cdc.errors import CdcError, UnexpectedUpdate
 
 Format = Literal["auto", "text", "json"]
 
@@ -131,8 +131,7 @@ class StepLog:
             if held is None:
                 return
             facts |= {"more_of_these": held} if held else {}
-            if facts.get("policy") == "dead_letter":
-                text = "row kept as a dead letter"
+            level, text = _refused(facts)
         for warning in _texts(facts.pop("warnings", ())):
             self._log.warning(warning)
         said: dict[str, object] = {}
@@ -158,6 +157,14 @@ class StepLog:
             return None
         held, seen.held, seen.at, seen.said = seen.held, 0, now, seen.said + 1
         return held
+
+
+def _refused(facts: Mapping[str, object]) -> tuple[str, str]:
+    """Level and words for a row that became no record."""
+    error = facts.get("error")
+    if isinstance(error, UnexpectedUpdate):
+        return "error" if error.grave else "warning", "UPDATE of an outbox's row passed over"
+    return "warning", "row kept as a dead letter" if facts.get("policy") == "dead_letter" else "row passed over"
 
 
 def _texts(fact: object) -> list[str]:

@@ -10,7 +10,7 @@ import pytest
 from cdc.position import Position
 from tests.vectors.debezium.cases import HERE, Case, Log, cases, differences, expected_records, in_kafka
 
-MOST_DIFFERENCES = 43
+MOST_DIFFERENCES = 40
 CASES = [(flavour, case) for case in cases() for flavour in case.flavours]
 
 
