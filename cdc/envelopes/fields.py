@@ -32,6 +32,7 @@ _UUID = 16
 _uuid_parts = struct.Struct("8s4s4s4s12s").unpack
 _ZLIB = (b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda")
 _MOST_INFLATED = 64 * 1024 * 1024
+_MOST_REMEMBERED = 1024
 _HEADERS_HINT = "The headers column holds a JSON object whose names and values are text."
 
 
@@ -92,11 +93,30 @@ def text(value: Value, what: str) -> bytes:
     raise ValueInvalid(f"the {what} is {is_what}", hint="Correct the row's writer, or the table's `columns`.")
 
 
+class Remembered:
+    """Headers of one name whose texts come again and again; `known` has them by the column's value."""
+
+    __slots__ = ("_name", "_what", "known")
+
+    def __init__(self, name: str, what: str) -> None:
+        self._name, self._what = name, what
+        self.known: dict[Value, Header] = {}
+
+    def make(self, value: Value) -> Header:
+        """The header of a value that is not known yet. Raises ValueInvalid."""
+        header = self._name, text(value, self._what)
+        if value.__class__ is str:  # 1, 1.0 and True are one key, and not one text
+            if len(self.known) >= _MOST_REMEMBERED:
+                self.known.clear()
+            self.known[value] = header
+        return header
+
+
 def instant(value: Value) -> bytes:
     """A DATETIME or TIMESTAMP text as RFC 3339, UTC, with microseconds."""
     if isinstance(value, str):
         second, rest = _second(value[:19]), value[19:]
-        if second and len(rest) == _FRACTION and rest[0] == "." and _DIGITS(rest, 1):
+        if second and len(rest) == _FRACTION and rest[0] == "." and rest.isascii() and rest[1:].isdecimal():
             return f"{second}{rest}Z".encode()  # a DATETIME(6), as the native layout has it
         rest = rest.removesuffix("Z")
         if second and (not rest or (rest[0] == "." and len(rest) <= _FRACTION and _DIGITS(rest, 1))):

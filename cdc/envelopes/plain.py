@@ -21,18 +21,21 @@ class Plain(Headed):
         id_at, name_at = fields.required(table, columns, "id"), fields.required(table, columns, "name")
         type_at = fields.column(table, columns, "content_type")
         time_at = fields.column(table, columns, "timestamp")
-        event_id, text, instant = fields.event_id, fields.text, fields.instant
+        event_id, instant = fields.event_id, fields.instant
+        named = fields.Remembered("event_name", "event name")
+        typed = fields.Remembered("content_type", "content type")
+        names, types = named.known, typed.known
 
         def ours(values: Values) -> list[Header]:
-            name = values[name_at]  # text, where it is what it should be; a call less for each
+            name = values[name_at]  # few names and types come again and again: their headers are made once
             headers: list[Header] = [
                 ("event_id", event_id(values[id_at])),
-                ("event_name", name.encode() if name.__class__ is str else text(name, "event name")),
+                names.get(name) or named.make(name),
             ]
             if type_at is not None and (kind := values[type_at]) is not None:
-                headers.append(("content_type", kind.encode() if kind.__class__ is str else text(kind, "content type")))
-            if time_at is not None and values[time_at] is not None:
-                headers.append(("created_at", instant(values[time_at])))
+                headers.append(types.get(kind) or typed.make(kind))
+            if time_at is not None and (time := values[time_at]) is not None:
+                headers.append(("created_at", instant(time)))
             return headers
 
         return ours
