@@ -53,6 +53,7 @@
     │   ├── CheckpointLost          the checkpoint is gone: never guess                (exit 6)
     │   ├── CheckpointUnreadable    a checkpoint we cannot understand                  (exit 6)
     │   └── HangingTransaction      a transaction without end hides the checkpoint     (exit 6)
+    ├── HandoverRefused             Debezium and the tailer cannot be exchanged exactly (exit 6)
     └── ConnectError                the Kafka Connect side
         ├── ConnectUnavailable      no worker answers, or none can do it now           (retryable)
         ├── ConnectAccessDenied     credentials or certificate refused
@@ -357,6 +358,12 @@ class CheckpointUnreadable(SinkError):
 
 class HangingTransaction(SinkError):
     """A transaction without end hides what is committed in the checkpoint topic."""
+
+    exit_code = 6
+
+
+class HandoverRefused(CdcError):
+    """The tailer cannot go on where Debezium stands, or the reverse, without a gap or a repetition."""
 
     exit_code = 6
 

@@ -13,6 +13,7 @@
     statements    what a statement in text form means
     transaction   whose rows are committed: savepoints, rollbacks, XA
     progress      file, position, GTIDs
+    counted       the first transaction, its rows by the event they came in
 
 Nothing here knows a server, a socket or a file. Bytes that cannot be understood end in
 an error of `cdc.errors` with file and position, never in a guess.

@@ -51,6 +51,11 @@ class Groups:
         """Bytes of the log whose rows wait for their commit."""
         return self._tx.held()
 
+    @property
+    def open_rows(self) -> int:
+        """How many rows the open group has so far."""
+        return len(self._tx.rows)
+
     def prepared_rows(self, xid: str) -> list[Row] | None:
         """The rows of an open XA transaction; None where it or they are not known."""
         found = self._tx.prepared.get(key_of(parse_xid(xid)))

@@ -22,6 +22,7 @@ GROUPS = {
     "outbox": "The outbox table: its DDL, a check of a live one, and events written by hand.",
     "checkpoint": "Where the tailer of a source stands.",
     "connectors": "Connectors of a Kafka Connect cluster: from files, or one by hand.",
+    "handover": "From Debezium to the tailer and back, exactly.",
     "topics": "The topics that the configuration needs: compared, and made.",
     "dead-letters": "Rows that could not become a record, and were kept.",
     "replay": "Publish rows again that were published before.",

@@ -20,7 +20,7 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from aiokafka import AIOKafkaProducer
@@ -160,10 +160,26 @@ class CheckpointSetter:
         record = reading.get(names.genesis_key)
         return record is not None and record.value is not None
 
+    async def make_sure_nobody_works(self, seen: Seen) -> None:
+        """Return where no instance shows a sign of life. Raises StillAtWork."""
+        try:
+            await self._refuse_while_it_moves(seen)
+        except FOREIGN as error:
+            raise await explain(self._address, error, f"reading topic {self.names.topic}") from error
+
     async def set(
-        self, position: Position, seen: Seen, *, tables: tuple[str, ...], take_over: bool = False
+        self,
+        position: Position,
+        seen: Seen,
+        *,
+        tables: tuple[str, ...],
+        take_over: bool = False,
+        records: Sequence[Record] = (),
     ) -> Checkpoint:
-        """Commit a checkpoint at this position. Raises StillAtWork, and SinkError for what stands in the way."""
+        """Commit a checkpoint at this position, and with it, in the same Kafka transaction, records before it.
+
+        Raises StillAtWork, and SinkError for what stands in the way.
+        """
         try:
             if not take_over:
                 await self._refuse_while_it_moves(seen)
@@ -174,7 +190,7 @@ class CheckpointSetter:
                     allowed=self._create_topics,
                     replication_factor=self._replication_factor,
                 )
-            return await self._write(position, seen, tables, take_over=take_over)
+            return await self._write(position, seen, tables, records, take_over=take_over)
         except FOREIGN as error:
             raise await explain(self._address, error, f"setting the checkpoint of {self.names.source}") from error
 
@@ -198,7 +214,9 @@ class CheckpointSetter:
         now = await self._look()
         return now.holder or holder
 
-    async def _write(self, position: Position, seen: Seen, tables: tuple[str, ...], *, take_over: bool) -> Checkpoint:
+    async def _write(
+        self, position: Position, seen: Seen, tables: tuple[str, ...], before: Sequence[Record], *, take_over: bool
+    ) -> Checkpoint:
         names, cluster = self.names, self._cluster
         producer = make_producer(
             self._address,
@@ -223,7 +241,7 @@ class CheckpointSetter:
                 released=True,
                 extra=last.extra if last else {},
             )
-            records = [Record(names.topic, 0, names.checkpoint_key, encode(made), [], None)]
+            records = [*before, Record(names.topic, 0, names.checkpoint_key, encode(made), [], None)]
             if not seen.genesis:
                 genesis = encode_genesis(
                     names.source, cluster.id, f"checkpoint set to {position.file}:{position.position}"

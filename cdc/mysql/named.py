@@ -21,7 +21,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from cdc.binlog import Feed, ServerSaid, UnknownXaRows
-from cdc.binlog.events import ROTATE
+from cdc.binlog.events import BEGIN, KINDS, ROTATE
 from cdc.binlog.packets import HEAD, WHOLE
 from cdc.errors import ConfigError, DecodeError, PositionLost, SourceUnavailable
 from cdc.model import TableSpec
@@ -44,6 +44,18 @@ _MANY = 2048
 _EVENT_END = slice(18, 22)
 _EVENT_KIND = 9
 _EOF = 0xFE
+
+
+async def position_around(address: ServerAddress, tables: Sequence[TableSpec], file: str, at: int) -> Position:
+    """The end of the last transaction before a place; the place is that end, or behind the next one's GTID event.
+
+    For servers without GTIDs. Raises ConfigError where it is neither.
+    """
+
+    def question(session: Session) -> Position:
+        return _Log(session, check_server(session, tables)).around(file, at)
+
+    return await ask(address, question)
 
 
 async def named_position(address: ServerAddress, tables: Sequence[TableSpec], text: str) -> Position:
@@ -85,7 +97,7 @@ class _Log:
         stream = self._stream(LogRequest(position.file, position.position, 0))
         try:
             feed = Feed(position.flavour, (), position)
-            for packet in _packets(stream):
+            for packet in packets(stream):
                 _take(feed, packet, stream.address)
                 if feed.position.file_created:
                     break
@@ -123,7 +135,7 @@ class _Log:
         """Read up to a place that must be the end of a transaction."""
         held: list[bytes] = []
         before = feed.position
-        for packet in _packets(stream):
+        for packet in packets(stream):
             held.append(packet)
             end = int.from_bytes(packet[_EVENT_END], "little") if len(packet) > HEAD + 20 and not packet[HEAD] else 0
             if end < at and len(held) < _MANY and packet[_EVENT_KIND : _EVENT_KIND + 1] != bytes([ROTATE]):
@@ -147,6 +159,34 @@ class _Log:
             f"{file}:{at} at {self._where} lies behind the last finished transaction, which ends at "
             f"{_short(feed.position)}",
             hint=f"give {_short(feed.position)}, or latest",
+        )
+
+    def around(self, file: str, at: int) -> Position:
+        """FILE:POSITION, or the place before it where only a GTID event lies between."""
+        if at <= FIRST_BYTE or file not in self._files:
+            return self.place(file, at)
+        begin = Position(self._facts.flavour, self._facts.identity, file, FIRST_BYTE, self._set_before(file))
+        stream = self._stream(LogRequest(file, FIRST_BYTE, 0))
+        try:
+            feed, held = Feed(begin.flavour, (), begin), b""
+            for packet in packets(stream):
+                held += packet
+                end = int.from_bytes(packet[_EVENT_END], "little")
+                if (packet[_EVENT_KIND] == ROTATE or end < at) and len(held) < _PIECE:
+                    continue
+                _take(feed, held, stream.address)
+                held = b""
+                if end == at and packet[_EVENT_KIND] != ROTATE:
+                    if not feed.in_transaction or KINDS[packet[_EVENT_KIND]] == BEGIN:
+                        return feed.position
+                    break
+                if end > at:
+                    break
+        finally:
+            stream.close()
+        raise ConfigError(
+            f"{file}:{at} at {self._where} is no place where a transaction begins",
+            hint=f"a place is {FORMS}",
         )
 
     def _set_before(self, file: str) -> GtidSet | None:
@@ -179,7 +219,7 @@ class _Log:
         stream = self._stream(LogRequest("", FIRST_BYTE, 0, gtid_set=gtids))
         try:
             feed = Feed("mysql", (), start)
-            for packet in _packets(stream):
+            for packet in packets(stream):
                 _take(feed, packet, stream.address)
                 if feed.position.file_created:  # the file the server begins in
                     return replace(feed.position, gtid_set=gtids, last=None)
@@ -226,7 +266,7 @@ class _Log:
         return open_stream(self._session.address, request, "cdc-look")
 
 
-def _packets(stream: LogStream) -> Iterator[bytes]:
+def packets(stream: LogStream) -> Iterator[bytes]:
     """Whole packets, their heads included, up to the end of the stream."""
     data, full = b"", False
     while True:
