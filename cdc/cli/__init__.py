@@ -23,6 +23,7 @@ GROUPS = {
     "checkpoint": "Where the tailer of a source stands.",
     "connectors": "Connectors of a Kafka Connect cluster: from files, or one by hand.",
     "handover": "From Debezium to the tailer and back, exactly.",
+    "route": "What the routes do with a row, tried without sending anything.",
     "topics": "The topics that the configuration needs: compared, and made.",
     "dead-letters": "Rows that could not become a record, and were kept.",
     "replay": "Publish rows again that were published before.",

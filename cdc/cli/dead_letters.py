@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -11,9 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import yaml
-
 from cdc.cli.options import CONFIG, OUTPUT
+from cdc.cli.printing import print_data, print_table
 
 if TYPE_CHECKING:
     import click
@@ -28,8 +26,6 @@ else:
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 _YES = click.option("--yes", is_flag=True, help="Do it. Without it only what would happen is printed.")
-_WIDE = 220
-"""Columns of a table that goes into a file or a pipe."""
 _KEYS = click.argument("keys", nargs=-1, metavar="[KEY...]")
 
 
@@ -74,7 +70,7 @@ def list_letters(*, config: Path, everything: bool, limit: int | None, output: s
     if output == "table":
         _print_list(data)
     else:
-        _dump(data, output)
+        print_data(data, output)
     _tell(contents)
     parked = len(contents.parked())
     click.echo(f"{len(data)} shown; {parked} parked in all", err=True)
@@ -107,10 +103,10 @@ def show(*, config: Path, key: str, value_only: bool, output: str) -> None:
         return
     data = [whole_as_data(kept, letter) for kept, letter in found]
     if output == "json":
-        _dump(data, output)
+        print_data(data, output)
     else:
         for letter in data:
-            _dump(letter, "yaml")
+            print_data(letter, "yaml")
 
 
 @dead_letters.command()
@@ -177,7 +173,7 @@ def dismiss(
     if output == "table":
         _print_list(data)
     else:
-        _dump({"letters": data, "dismissed": done.dismissed if done else 0, "done": done is not None}, output)
+        print_data({"letters": data, "dismissed": done.dismissed if done else 0, "done": done is not None}, output)
     if not found:
         click.echo("nothing to do: no parked letter is chosen", err=True)
     elif done is None:
@@ -235,13 +231,6 @@ def moment(text: str | None, option: str) -> int | None:
 # -- output ---------------------------------------------------------------------------------------
 
 
-def _dump(data: Any, output: str) -> None:
-    if output == "json":
-        click.echo(json.dumps(data, indent=2, ensure_ascii=False))
-    else:
-        click.echo(yaml.safe_dump(data, sort_keys=False, allow_unicode=True, explicit_start=True), nl=False)
-
-
 def _tell(contents: Contents) -> None:
     """What nobody can read is said, whatever was asked."""
     for offset, why in contents.unreadable:
@@ -250,26 +239,14 @@ def _tell(contents: Contents) -> None:
         click.echo(f"{key.decode('utf-8', 'replace')}: a part is missing (retention has cut it off)", err=True)
 
 
-def _print_table(headings: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    from rich.console import Console  # noqa: PLC0415 - only the table needs it
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
-
-    table = Table(box=None, pad_edge=False)
-    for heading in headings:
-        table.add_column(heading, overflow="fold", no_wrap=heading == "key")  # a key is there to be copied
-    for row in rows:
-        table.add_row(*(Text("" if cell is None else str(cell)) for cell in row))
-    Console(file=sys.stdout, width=None if sys.stdout.isatty() else _WIDE).print(table)
-
-
 def _print_list(data: Sequence[dict[str, Any]]) -> None:
     if not data:
         return
     names = ("key", "reason", "event_name", "original_topic", "state", "parked_at")
-    _print_table(
+    print_table(
         ("key", "reason", "event", "topic", "state", "parked at"),
         [[letter[name][:19] if name == "parked_at" else letter[name] for name in names] for letter in data],
+        whole={"key"},
     )
 
 
@@ -277,10 +254,10 @@ def _print_plan(fates: Sequence[Fate], output: str) -> None:
     from cdc.operations.dead_letters import ORDER, summary  # noqa: PLC0415
 
     if output != "table":
-        _dump({"letters": [fate.as_data() for fate in fates], "done": False, "order": ORDER}, output)
+        print_data({"letters": [fate.as_data() for fate in fates], "done": False, "order": ORDER}, output)
     elif fates:
         rows = [(count, *group) for group, count in summary(fates).items()]
-        _print_table(("letters", "source", "reason", "event", "to"), rows)
+        print_table(("letters", "source", "reason", "event", "to"), rows)
 
 
 def _print_done(done: Done, output: str) -> None:
@@ -289,10 +266,10 @@ def _print_done(done: Done, output: str) -> None:
     refused = {text_of(key): str(error) for key, error in done.refused.items()}
     if output != "table":
         passed = [text_of(key) for key in done.passed_over]
-        _dump({"replayed": done.replayed, "refused": refused, "passed_over": passed, "done": True}, output)
+        print_data({"replayed": done.replayed, "refused": refused, "passed_over": passed, "done": True}, output)
         return
     if done.replayed:
-        _print_table(("letters", "sent to"), [(count, topic) for topic, count in done.replayed.items()])
+        print_table(("letters", "sent to"), [(count, topic) for topic, count in done.replayed.items()])
     for key, why in refused.items():
         click.echo(f"{key} stays parked: {why}", err=True)
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from cdc.cli.options import CONFIG, OUTPUT
+from cdc.cli.printing import print_data, print_table
 
 if TYPE_CHECKING:
     import click
@@ -23,8 +21,6 @@ else:
     except ImportError:  # plain click does the same without colours
         import click
 
-_WIDE = 220
-"""Columns of a table that goes into a file or a pipe."""
 _NATURE = (
     "At least once: nothing remembers what was replayed, and rows that the tailer has still to publish come twice, too."
 )
@@ -97,10 +93,8 @@ def replay(
     places = None if read == "table" else (begin or "earliest", end)
     result = asyncio.run(_run(settings, source, chosen, places, send=yes))
     data = {"source": source, "read": read, **result.as_data(), "done": yes}
-    if output == "json":
-        click.echo(json.dumps(data, indent=2, ensure_ascii=False))
-    elif output == "yaml":
-        click.echo(yaml.safe_dump(data, sort_keys=False, allow_unicode=True), nl=False)
+    if output != "table":
+        print_data(data, output)
     else:
         _print(data)
     sys.exit(_closing(result, done=yes))
@@ -120,23 +114,13 @@ async def _run(
 
 
 def _print(data: dict[str, Any]) -> None:
-    from rich.console import Console  # noqa: PLC0415 - only the table needs it
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
-
-    table = Table(box=None, pad_edge=False)
-    for heading in ("", "what", "number"):
-        table.add_column(heading, overflow="fold", justify="right" if heading == "number" else "left")
     word = "sent to" if data["done"] else "would go to"
     lines = [("rows of", name, count) for name, count in data["rows"].items()]
     lines += [(word, name, count) for name, count in data["records"].items()]
     lines += [("refused", reason, count) for reason, count in data["refused"].items()]
     if data["passed_over"]:
         lines.append(("passed over", "unrouted: skip", data["passed_over"]))
-    for line in lines:
-        table.add_row(*(Text(str(cell)) for cell in line))
-    if lines:
-        Console(file=sys.stdout, width=None if sys.stdout.isatty() else _WIDE).print(table)
+    print_table(("", "what", "number"), lines, right={"number"})
 
 
 def _closing(result: Result, *, done: bool) -> int:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import yaml
-
 from cdc.cli.options import CONFIG, OUTPUT
+from cdc.cli.printing import print_data, print_table
 
 if TYPE_CHECKING:
     import click
@@ -25,8 +23,6 @@ else:
         import click
 
 _HAS_CHANGES = 3
-_WIDE = 220
-"""Columns of a table that goes into a file or a pipe."""
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
@@ -86,7 +82,7 @@ def apply(*, config: Path, file: Path | None, grow: bool, yes: bool, output: str
     planned, done = _run(config, file, work)
     if output != "table":
         steps = [{**step.as_data(), "error": error and str(error)} for step, error in done]
-        _dump({"done": steps, "left": [step.as_data() for step in planned.problems]}, output)
+        print_data({"done": steps, "left": [step.as_data() for step in planned.problems]}, output)
     failed = [(step, error) for step, error in done if error is not None]
     for step, error in failed:
         click.echo(f"error: {step.topic}: {step.what}: {error}", err=True)
@@ -126,7 +122,7 @@ def _fine(found: Plan) -> int:
 
 def _print(found: Plan, output: str) -> None:
     if output != "table":
-        _dump(
+        print_data(
             {
                 "changes": [step.as_data() for step in found.doable],
                 "problems": [step.as_data() for step in found.problems],
@@ -138,28 +134,13 @@ def _print(found: Plan, output: str) -> None:
         return
     for note in found.notes:
         click.echo(f"note: {note}", err=True)
-    if found.steps:
-        _print_table(found)
+    print_table(
+        ("", "topic", "what", "now", "wanted"),
+        ((_sign(step), step.topic, step.what, step.now, step.wanted) for step in found.steps),
+    )
     for step in found.problems:
         click.echo(f"not done: {step.topic}: {step.what}: {step.why_not}", err=True)
 
 
-def _print_table(found: Plan) -> None:
-    from rich.console import Console  # noqa: PLC0415 - only the table needs it
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
-
-    table = Table(box=None, pad_edge=False)
-    for heading in ("", "topic", "what", "now", "wanted"):
-        table.add_column(heading, overflow="fold")
-    for step in found.steps:
-        sign = "!" if step.why_not else "+" if step.what == "create" else "~"
-        table.add_row(*map(Text, (sign, step.topic, step.what, step.now or "", step.wanted)))
-    Console(file=sys.stdout, width=None if sys.stdout.isatty() else _WIDE).print(table)
-
-
-def _dump(data: Any, output: str) -> None:
-    if output == "json":
-        click.echo(json.dumps(data, indent=2))
-    else:
-        click.echo(yaml.safe_dump(data, sort_keys=False, allow_unicode=True), nl=False)
+def _sign(step: Step) -> str:
+    return "!" if step.why_not else "+" if step.what == "create" else "~"

@@ -228,11 +228,16 @@ class ConsistentRead:
             found = self._do("SHOW MASTER STATUS")
         return str(found[0][0]), int(found[0][1])
 
-    def rows(self, form: TableForm, after: Key | None, limit: int, most_bytes: int) -> tuple[list[Row], bool]:
-        """At most `limit` rows behind a key, in order, cut after `most_bytes` of values; and: were these the last?"""
+    def rows(
+        self, form: TableForm, after: Key | None, limit: int, most_bytes: int, *, backwards: bool = False
+    ) -> tuple[list[Row], bool]:
+        """At most `limit` rows behind a key, in order, cut after `most_bytes` of values; and: were these the last?
+
+        With `backwards` they come from the table's end; no key goes with it.
+        """
         where, arguments = ("", []) if after is None else _behind(form, after)
         selected = ", ".join(column.selected for column in form.columns)
-        order = ", ".join(quoted(column.name) for column in form.order)
+        order = ", ".join(quoted(column.name) + " DESC" * backwards for column in form.order)
         sql = f"SELECT {selected} FROM {form.name}{where} ORDER BY {order} LIMIT {limit}"  # noqa: S608 - quoted
         converters = [column.converter() for column in form.columns]
         out: list[Row] = []

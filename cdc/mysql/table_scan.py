@@ -31,6 +31,13 @@ async def scan(address: ServerAddress, spec: TableSpec) -> AsyncIterator[list[Ro
             yield rows
 
 
+async def last(address: ServerAddress, spec: TableSpec, count: int) -> list[Row]:
+    """The last rows in the order of the primary key, oldest first. Raises SourceError."""
+    form = await ask(address, lambda session: form_of(session, spec, None))
+    rows, _ = await asyncio.to_thread(_page, address, form, None, count, backwards=True)
+    return rows[::-1]
+
+
 async def find(address: ServerAddress, spec: TableSpec, column: str, ids: Sequence[bytes]) -> list[Row] | None:
     """The rows with these ids; None where the table is not ordered by just this column of 16 bytes: scan it then."""
     form = await ask(address, lambda session: form_of(session, spec, None))
@@ -44,10 +51,12 @@ async def find(address: ServerAddress, spec: TableSpec, column: str, ids: Sequen
     return found
 
 
-def _page(address: ServerAddress, form: TableForm, after: Key | None, limit: int) -> tuple[list[Row], bool]:
+def _page(
+    address: ServerAddress, form: TableForm, after: Key | None, limit: int, *, backwards: bool = False
+) -> tuple[list[Row], bool]:
     read = ConsistentRead(address, timeout=_TIMEOUT)
     try:
-        return read.rows(form, after, limit, PAGE_BYTES)
+        return read.rows(form, after, limit, PAGE_BYTES, backwards=backwards)
     finally:
         read.close()
 

@@ -22,6 +22,7 @@ from typing import Literal, TypeVar
 
 from cdc.errors import RowRefused, TopicMissing, UnexpectedUpdate, Unrouted, ValueInvalid
 from cdc.model import Original, Record, Row, TableSchema, Topics, Value
+from cdc.routing.explain import Reason, reason
 from cdc.routing.layouts import NATIVE
 from cdc.routing.marks import marked
 from cdc.routing.names import TopicNames, shorten
@@ -113,6 +114,10 @@ class RuleRouter:
         if rule is not None:
             return rule.on_error
         return self._unrouted if self._unrouted in {"stop", "dead_letter"} else self._on_error
+
+    def explain(self, row: Row, record: Record | None) -> Reason:
+        """Why `route` did what it did with the row. Raises RowRefused where it could ask no rule."""
+        return reason(self._plan(row.table), row.values, record, unrouted=self._unrouted)
 
     def original(self, row: Row) -> Original:
         """What the row says of itself. Never raises."""
