@@ -4,6 +4,10 @@ Attributes are headers `ce_...`; the payload is the data as it is, its type in
 `content-type`. Row headers whose names can be attributes (small letters and digits)
 become extensions, `ce_<name>`; the others stay what they are. A trace context is sent in
 both forms, because tracers read the plain one.
+
+Consumers take every header that begins with `ce_`, in any case, for an attribute, and fail on
+one that cannot be. So a row's header of that kind passes only where it is an attribute that is
+not ours; else it is dropped and counted, as names of ours are.
 """
 
 from __future__ import annotations
@@ -21,6 +25,8 @@ from cdc.model import Header, TableSchema
 _ATTRIBUTE = re.compile(r"[a-z0-9]{1,20}")
 _TRACE = ("traceparent", "tracestate")
 _OURS = ("specversion", "id", "type", "source", "time", "datacontenttype", "data", "key")
+_NEVER_EMPTY = ("subject", "dataschema")
+_PREFIX = "ce_"
 
 
 class CloudEvents(Headed):
@@ -55,25 +61,40 @@ class CloudEvents(Headed):
             ]
             if time_at is not None and values[time_at] is not None:
                 headers.append(("ce_time", fields.instant(values[time_at])))
-            if type_at is not None and values[type_at] is not None:
+            if type_at is not None and values[type_at]:  # an empty one is no attribute
                 headers.append(("content-type", fields.text(values[type_at], "content type")))
             return headers
 
         return ours
 
     def _theirs(self, headers_at: int) -> MakeHeaders:
-        own = super()._theirs(headers_at)
+        own, dropped = super()._theirs(headers_at), self.dropped
 
         def theirs(values: Values) -> list[Header]:
             out: list[Header] = []
-            for name, value in own(values):
-                if not _ATTRIBUTE.fullmatch(name) or name in _OURS or name in _TRACE:
+            found = own(values)
+            said = {name for name, _ in found}
+            for name, value in found:
+                folded = name.casefold()
+                if folded.startswith(_PREFIX) or folded == "content-type":
+                    if name.startswith(_PREFIX) and _is_attribute(name.removeprefix(_PREFIX), value):
+                        out.append((name, value))
+                    else:
+                        dropped[name] += 1
+                    continue
+                attribute = _is_attribute(name, value) and _PREFIX + name not in said
+                if not attribute or name in _TRACE:
                     out.append((name, value))
-                if _ATTRIBUTE.fullmatch(name) and name not in _OURS:
-                    out.append((f"ce_{name}", value))
+                if attribute:
+                    out.append((_PREFIX + name, value))
             return out
 
         return theirs
+
+
+def _is_attribute(name: str, value: bytes | None) -> bool:
+    """May this be an attribute beside ours?"""
+    return bool(_ATTRIBUTE.fullmatch(name)) and name not in _OURS and not (name in _NEVER_EMPTY and not value)
 
 
 def _not_empty(text: bytes, what: str) -> bytes:
