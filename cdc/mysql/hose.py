@@ -33,6 +33,7 @@ class Hose:
     def __init__(self, stream: LogStream, *, limit: int, chunk: int, patience: float = 30.0) -> None:
         self._stream, self._limit, self._chunk, self._patience = stream, limit, chunk, patience
         self._chunks: deque[bytes] = deque()
+        self._begin = 0  # of what is not taken of the first chunk
         self._held = 0
         self._end: SourceError | None = None
         self._closed = False
@@ -111,14 +112,18 @@ class Hose:
     def _taken(self, most: int) -> bytes:
         parts, size = [], 0
         while self._chunks and size < most:
-            part = self._chunks.popleft()
-            if size + len(part) > most:
-                self._chunks.appendleft(part[most - size :])
-                part = part[: most - size]
-            parts.append(part)
-            size += len(part)
+            part, begin = self._chunks[0], self._begin
+            end = min(len(part), begin + most - size)
+            if end == len(part):
+                self._chunks.popleft()
+                self._begin = 0
+            else:
+                self._begin = end
+            parts.append(part[begin:end])
+            size += end - begin
         self._held -= size
-        self._changed.notify()
+        if self._held <= self._limit // 2:  # one wake-up for many chunks: each costs the event loop the interpreter
+            self._changed.notify()
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     async def close(self) -> None:

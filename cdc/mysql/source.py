@@ -49,6 +49,8 @@ from cdc.position import GtidSet, Position
 
 PURE_MOVE_EVERY = 0.25
 """Seconds between two slices that hold nothing but a moved position."""
+RECEIVE_BYTES = 512 * 1024
+"""At most, of the socket in one go; each go takes the interpreter from the event loop twice."""
 
 
 class MySqlSource:
@@ -172,7 +174,7 @@ class MySqlSource:
         self._observe("opening", position=position, server=str(self.address))
         facts, begin, request = await ask(self.address, lambda session: self._checked(session, position))
         stream = await opened(self.address, request, self._reader_name)
-        self._hose = Hose(stream, limit=self._handover_bytes, chunk=self._slice_bytes, patience=self._patience)
+        self._hose = Hose(stream, limit=self._handover_bytes, chunk=RECEIVE_BYTES, patience=self._patience)
         self._feed = Feed(
             begin.flavour,
             self._tables,
