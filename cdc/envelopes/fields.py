@@ -16,7 +16,7 @@ import zlib
 from binascii import hexlify
 from collections import Counter
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
 import orjson
@@ -29,6 +29,7 @@ _TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[ T][0-9]{2}:[0-9]{2}:[0-9]{2}")
 _FRACTION = len(".123456")
 _DIGITS = re.compile(r"[0-9]+\Z").match
 _UUID = 16
+_EPOCH, _MILLISECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(milliseconds=1)
 _uuid_parts = struct.Struct("8s4s4s4s12s").unpack
 _ZLIB = (b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda")
 _MOST_INFLATED = 64 * 1024 * 1024
@@ -143,7 +144,7 @@ def not_later_than_now(at: int) -> Callable[[tuple[Value, ...]], int | None]:
         if value is None:
             return None
         moment = datetime.fromisoformat(instant(value).decode())
-        milliseconds = int(moment.timestamp()) * 1000 + moment.microsecond // 1000
+        milliseconds = (moment - _EPOCH) // _MILLISECOND
         if milliseconds < 0:
             raise ValueInvalid(
                 f"the row's time is before 1970, which no record's timestamp can be: {str(value)[:40]!r}",

@@ -90,6 +90,8 @@ MISTAKES = [
     Mistake("router into our topics", "{layout: cqrs}", '{layout: debezium, router: {route.topic.replacement: "cdc.x"}}', "15:76", "rows may not address cdc.* or __* topics"),
     Mistake("JSON with schemas", "{layout: cqrs}", "{layout: debezium, router: {value.converter: JsonConverter}}", "15:68", "add schemas.enable: false"),
     Mistake("converter", "{layout: cqrs}", "{layout: debezium, router: {key.converter: AvroConverter}}", "15:66", "is no converter we have"),
+    Mistake("converter that takes nothing", "{layout: cqrs}", "{layout: debezium, router: {value.converter: io.debezium.converters.ByteArrayConverter}}", "15:68", "takes no column without delegate.converter.type"),
+    Mistake("what an UPDATE is", "{layout: cqrs}", "{layout: debezium, router: {table.op.invalid.behavior: ignore}}", "15:78", "must be one of warn, error, fatal"),
     Mistake("ce_source without cloudevents", "    envelope: plain", "    envelope: plain\n    ce_source: /x", "27:16", "routes[0].ce_source: belongs to envelope cloudevents"),
     Mistake("no time to take", "{layout: cqrs}", "{layout: cqrs, timestamp: created_at}", "15:49", "needs a time, and members.outbox has none"),
     Mistake("headers word", "    envelope: plain", "    envelope: plain\n    headers: some", "27:14", "routes[0].headers: must be all, none, or a mapping with drop, rename and add"),
