@@ -30,10 +30,14 @@ _REQUEST_ROOM = 64 << 10
 
 
 class Takes(NamedTuple):
-    """What a topic takes: batches of so many bytes (None: not known), and records without a key?"""
+    """What a topic takes: batches of so many bytes (None: not known), and records without a key?
+
+    `keeps` is for how many milliseconds; None: for ever, or it is not known.
+    """
 
     largest: int | None = None
     keyless: bool = True
+    keeps: int | None = None
 
 
 NOT_KNOWN = Takes()
@@ -95,7 +99,9 @@ class Limits:
         if self._request is not None:
             room = self._request - _REQUEST_ROOM
             largest = room if largest is None else min(largest, room)
-        return Takes(largest, "compact" not in settings.get("cleanup.policy", ""))
+        policy = settings.get("cleanup.policy", "")
+        keeps = _number(settings, "retention.ms") if "delete" in policy else None
+        return Takes(largest, "compact" not in policy, keeps)
 
 
 def denied(topic: str, why: str) -> TopicDenied:

@@ -17,7 +17,7 @@ from cdc.kafka.client import FOREIGN, KafkaAddress, explain
 from cdc.kafka.cluster import Cluster
 from cdc.kafka.dead_letters import SMALLEST_LIMIT, DeadLetter, payload_bytes, to_records, topic_of
 from cdc.kafka.limits import Limits
-from cdc.model import Origin, Original, Record
+from cdc.model import Observer, Origin, Original, Record
 
 SETTINGS: Mapping[str, str] = {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1"}
 """Of a dead-letter topic that we make."""
@@ -39,9 +39,11 @@ class KafkaParking:
         needed: bool = True,
         create_topics: bool = True,
         replication_factor: int | None = None,
+        observer: Observer | None = None,
     ) -> None:
         self.topic, self._source, self._needed = topic_of(prefix), source, needed
         self._create_topics, self._replication_factor = create_topics, replication_factor
+        self._say = observer
         self._cluster = Cluster(address)
         self._limits = Limits(self._cluster)
 
@@ -114,6 +116,9 @@ class KafkaParking:
         limit = found.get("max.message.bytes", "")
         if limit.isdigit() and int(limit) < SMALLEST_LIMIT:
             raise self._too_small(int(limit))
+        keeps = found.get("retention.ms", "")
+        if keeps.isdigit() and self._say is not None:
+            self._say("letters_expire", topic=self.topic, kept_seconds=int(keeps) // 1000)
 
     def _too_small(self, limit: int) -> DeadLetterRefused:
         return DeadLetterRefused(

@@ -45,6 +45,7 @@ from cdc.kafka.checkpoints import Names, decode, encode, encode_genesis, read_se
 from cdc.kafka.client import FOREIGN, KafkaAddress, accelerated, cut, explain, make_producer
 from cdc.kafka.cluster import Cluster
 from cdc.kafka.delivery import FENCED, deliver, doubt, send, true_reason
+from cdc.kafka.expiry import Expiry
 from cdc.kafka.fitting import Fitting, Packed
 from cdc.kafka.heartbeat import Heartbeat
 from cdc.kafka.limits import Limits
@@ -98,6 +99,7 @@ class KafkaSink:
         self._spread = Spread()
         self._limits = Limits(self._cluster)
         self._fitting = Fitting(self._limits, self._spread)
+        self._expiry = Expiry(self._limits, observer)
         self._producer: AIOKafkaProducer | None = None
         self._epoch: tuple[int, int] | None = None  # of our last producer; None: never fenced
         self._read_to = 0  # behind what we know of the topic: its end when we had fenced, or our last checkpoint
@@ -260,6 +262,7 @@ class KafkaSink:
         count = len(batch.records)
         what = f"{count} records up to {batch.position}"
         packed = await self._pack(what, [*batch.records, self._checkpoint(batch.position, batch.snapshot)])
+        self._expiry.look(batch.records)
         self._say("beginning", records=count, position=str(batch.position))
         async with self._transaction(what) as producer:
             self._say("sending", records=count)

@@ -245,6 +245,40 @@ def _no_setting(one: Wanted, name: str) -> str | None:
     return None
 
 
+def expiries(settings: Settings, wanted: Iterable[Wanted], there: Mapping[str, TopicState]) -> list[str]:
+    """Notes on topics that delete what somebody may still need."""
+    tables_do = any(table.timestamp == "created_at" for _, _, table in settings.tables())
+    by_their_time = {
+        template.head: f"routes[{at}]"
+        for at, route in enumerate(settings.routes)
+        if route.topic is not None
+        and (template := templates.parse(route.topic)).fixed
+        and (tables_do if route.timestamp is None else route.timestamp == "created_at")
+    }
+    notes = []
+    for one in wanted:
+        state = there.get(one.topic)
+        keeps = one.settings.get("retention.ms", state.settings.get("retention.ms", "") if state else "")
+        if not keeps.isdigit():
+            continue
+        if one.kind == "dead letters":
+            notes.append(f"{one.topic} keeps dead letters for {_long(int(keeps))}, replayed or not (-1: for ever)")
+        elif one.topic in by_their_time:
+            notes.append(
+                f"{one.topic} keeps records for {_long(int(keeps))} by their time, and {by_their_time[one.topic]} "
+                "gives them the row's (timestamp: created_at): what is older is deleted soon after it came"
+            )
+    return notes
+
+
+def _long(milliseconds: int) -> str:
+    hours = milliseconds / 3_600_000
+    return f"{hours:.4g} hours" if hours < _TWO_DAYS else f"{hours / 24:.4g} days"
+
+
+_TWO_DAYS = 48
+
+
 # -- on a cluster ---------------------------------------------------------------------------------
 
 
@@ -269,6 +303,7 @@ class Topics:
             known[source] = names.topic not in there and await admin.is_known(names.transactional_id)
         wanted, notes = wanted_topics(settings, self._file, known)
         states = await admin.states(one.topic for one in wanted)
+        notes += expiries(settings, wanted, states)
         return Plan(wanted, steps(wanted, states, partitions=settings.topics.partitions, grow=grow), notes)
 
     async def apply(self, plan: Plan) -> list[tuple[Step, CdcError | None]]:

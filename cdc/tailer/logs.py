@@ -95,6 +95,14 @@ _SAID: dict[str, tuple[str, str]] = {
     "doubt": ("info", "a Kafka transaction is in doubt"),
     "starting_over": ("warning", "starting over from the checkpoint"),
     "refused": ("warning", "row passed over"),
+    "expiring": (
+        "warning",
+        "records bear a time older than their topic keeps (timestamp: created_at): Kafka deletes them soon",
+    ),
+    "letters_expire": (
+        "warning",
+        "dead letters are deleted after a time, replayed or not: set retention.ms of their topic to -1",
+    ),
     "partitions_changed": ("warning", "a topic has other partitions now: keys may go elsewhere from here on"),
     "examining": ("warning", "Kafka refuses records: looking for the ones it does not take"),
     "paused": ("info", "nobody took the log for long: closed on purpose, and opened again"),

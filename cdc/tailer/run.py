@@ -168,6 +168,7 @@ def _compose(
         needed=settings.parks(),
         create_topics=settings.topics.create != "none",
         replication_factor=settings.topics.replication_factor,
+        observer=observe,
     )
     router = settings.router_for(name, topics)
     status.dropped_headers, status.set_aside = router.dropped_headers, lambda: source.set_aside

@@ -7,7 +7,7 @@ import pytest
 
 from cdc.errors import ConfigError
 from cdc.kafka.topic_admin import TopicState
-from cdc.operations.topics_plan import Step, Wanted, creation_settings, steps, wanted_topics
+from cdc.operations.topics_plan import Step, Wanted, creation_settings, expiries, steps, wanted_topics
 from cdc.settings.load import parse
 from cdc.settings.topics_file import TopicsFile, load_topics
 
@@ -121,3 +121,31 @@ def test_the_example_file_can_be_read_and_mistakes_have_places(tmp_path: Path):
     assert 'topics.yaml:2:12: topics.orders.partition: unknown key; did you mean "partitions"?' in str(caught.value)
     with pytest.raises(ConfigError):
         load_topics(tmp_path / "none.yaml")
+
+
+@pytest.mark.parametrize(
+    ("table", "route", "kept", "said"),
+    [
+        (None, "created_at", "3600000", "orders keeps records for 1 hours by their time, and routes[0] gives them"),
+        ("created_at", None, "604800000", "orders keeps records for 7 days by their time"),
+        ("created_at", "publish", "3600000", None),
+        (None, None, "3600000", None),
+        (None, "created_at", "-1", None),
+    ],
+)
+def test_topics_that_delete_what_comes_with_an_old_time(table, route, kept, said):
+    routes = [{"match": {"topic": "a"}, "topic": "orders", "timestamp": route}, {"topic": "{topic}.v1"}]
+    tables = {"shop.outbox": {"layout": "native", "timestamp": table}}
+    whole = settings(routes=routes, sources={"shop": {"url": "mysql://db", "tables": tables}})
+    wanted, _ = wanted_topics(whole, file(), {})
+    notes = expiries(whole, wanted, {"orders": TopicState(1, 1, {"retention.ms": kept})})
+    assert (len(notes) == 1 and notes[0].startswith(said)) if said else notes == []
+
+
+@pytest.mark.parametrize(("planned", "there", "notes"), [(None, "86400000", 1), (172800000, "-1", 1), (None, "-1", 0)])
+def test_dead_letters_that_go_by_themselves(planned, there, notes):
+    shapes = file(dead_letters={"settings": {"retention.ms": planned}}) if planned else file()
+    wanted, _ = wanted_topics(settings(), shapes, {})
+    found = expiries(settings(), wanted, {"cdc.dead-letters": TopicState(1, 1, {"retention.ms": there})})
+    assert len(found) == notes
+    assert all("cdc.dead-letters keeps dead letters for" in note for note in found)
