@@ -6,6 +6,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+Rounds = dict[str, dict[str, list[dict[str, float]]]]
+"""By contestant and log: the figures of each round."""
+
 
 def cost_of(work: Callable[[], int]) -> dict[str, float]:
     """Run work in this process; what it cost for the number of rows it returns."""
@@ -41,4 +44,8 @@ def table(results: dict[str, Any]) -> str:
             shown = ", ".join(f"{name} {value:,}" for name, value in figures.items())
             lines.append(f"{contestant:28} {log:24} {shown}")
     lines += ["", *(f"{name:32} {value:g}" for name, value in results["ratios"].items())]
+    lines += ["", f"{'':44} {'measured':>10} {'target':>10}"]
+    for target in results["targets"]:
+        bound = f"{target['relation']} {target['bound']:g}" if target["relation"] else "-"
+        lines.append(f"{target['what']:44} {target['measured']:>10g} {bound:>10}  {target['verdict']}")
     return "\n".join(lines)

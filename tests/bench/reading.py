@@ -15,11 +15,10 @@ from cdc.mysql.address import ServerAddress
 from cdc.mysql.stream import LogRequest, open_stream
 from cdc.outbox.table import ddl
 from cdc.position import Position
-from tests.bench.measure import cost_of
+from tests.bench.measure import Rounds, cost_of
 from tests.integration.live_log import place_of
 from tests.servers import Database
 
-Rounds = dict[str, dict[str, list[dict[str, float]]]]
 LOGS = {"one row a transaction": 1, "100 rows a transaction": 100}
 _PIECE = 1 << 17
 

@@ -2,25 +2,23 @@
 
 Each process reads a log that is written already, publishes it and ends. Its time counts from its first record's publish
 time to its end; its processor time is less that of a run with next to nothing to do, so its start is no part of either;
-memory is its peak. Records are counted by an independent consumer. Latency is from COMMIT's return in the writer to the record in a read_committed consumer.
+memory is its peak, and how far that is above the peak of the run with nothing to do. Records are counted by an
+independent consumer.
 """
 
 import os
 import random
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
-
 from cdc.outbox.table import ddl
-from tests.bench.measure import percentile
-from tests.bench.reading import LOGS, Rounds, fill, say
+from tests.bench.measure import Rounds
+from tests.bench.reading import LOGS, fill, say
 from tests.integration.live_log import place_of
 from tests.running import CDC, Tailing
 from tests.servers import Database, Kafka, unique
@@ -57,6 +55,16 @@ def ended(process: subprocess.Popen[bytes], log: Path) -> Used:
     if process.returncode not in (0, -15):
         raise SystemExit(f"a contestant ended with {process.returncode}:\n{log.read_text()[-2000:]}")
     return Used(end, used.ru_utime + used.ru_stime, most / 1024)
+
+
+@dataclass
+class Prepared:
+    """A contestant that waits for its log."""
+
+    name: str
+    topic: str
+    command: list[object]
+    idle: Used
 
 
 @dataclass
@@ -97,95 +105,43 @@ class Bench:
         return self.folder / "contestants.log"
 
     def throughput(self, events: int, rounds: int) -> Rounds:
+        """All rounds of a log read the same log; ours from a checkpoint each, made before it was written."""
         out: Rounds = {OURS: {}, THEIRS: {}}
         for log, a_transaction in LOGS.items():
-            for number in range(rounds):
-                for name in (OURS, THEIRS):
-                    found = self.one(name, events, a_transaction)
-                    out[name].setdefault(log, []).append(found)
-                    say(f"round {number + 1}: {name}, {log}: {found['events_per_second']:,.0f} events/s")
-        return out
-
-    def one(self, name: str, events: int, a_transaction: int) -> dict[str, float]:
-        table = unique("t")
-        self.server.run(ddl("mariadb", table, "native"), schema=self.schema)
-        with self.topics() as topic:
-            if name == OURS:
-                command = [*self.ours(table, topic), "--until-caught-up"]
-                idle = run(command, self.log)
-            else:
-                single = self.theirs(table, f"{topic}-position", 1)
-                fill(self.server, self.schema, table, 1, 1)
-                idle = run(single, self.log)
-                command = self.theirs(table, topic, events)
-            fill(self.server, self.schema, table, events, a_transaction)
-            used = run(command, self.log)
-            seen = self.kafka.read_committed(topic, seconds=120)
-        assert len(seen) == len({record.key for record in seen}) == events, f"{name}: {len(seen)} records of {events}"
-        return {
-            "events_per_second": events / (used.end - min(record.timestamp for record in seen) / 1000),
-            "cpu_us_per_event": 1e6 * (used.cpu - idle.cpu) / events,
-            "peak_rss_mb": used.rss_mb,
-        }
-
-    def latency(self, rate: int, seconds: float) -> Rounds:
-        out: Rounds = {}
-        for name in (OURS, THEIRS):
             table = unique("t")
             self.server.run(ddl("mariadb", table, "native"), schema=self.schema)
-            with self.topics() as topic:
-                command = self.ours(table, topic) if name == OURS else self.theirs(table, topic, 0)
-                with self.log.open("ab") as log:
-                    process = subprocess.Popen(
-                        list(map(str, command)), stdin=subprocess.DEVNULL, stdout=log, stderr=log
-                    )
-                try:
-                    waits = self.watch(table, topic, rate, seconds)
-                finally:
-                    process.terminate()
-                    ended(process, self.log)
-            figures = {f"latency_ms_{label}": 1000 * percentile(waits, p) for label, p in (("p50", 0.5), ("p99", 0.99))}
-            out[name] = {f"{rate} events/s": [figures]}
-            say(f"{name} at {rate}/s: p50 {figures['latency_ms_p50']:.1f} ms, p99 {figures['latency_ms_p99']:.1f} ms")
+            with ExitStack() as stack:
+                runs = [[self.prepared(name, table, events, stack) for name in (OURS, THEIRS)] for _ in range(rounds)]
+                fill(self.server, self.schema, table, events, a_transaction)
+                for number, contestants in enumerate(runs):
+                    for prepared in contestants:
+                        found = self.measured(prepared, events)
+                        out[prepared.name].setdefault(log, []).append(found)
+                        speed = found["events_per_second"]
+                        say(f"round {number + 1}: {prepared.name}, {log}: {speed:,.0f} events/s")
         return out
 
-    def watch(self, table: str, topic: str, rate: int, seconds: float) -> list[float]:
-        """Write at a rate, see each record arrive: seconds for each, the first ones not counted."""
-        arrived: dict[bytes, float] = {}
-        over = threading.Event()
-        consumer = Consumer({
-            "bootstrap.servers": self.kafka.bootstrap, "group.id": unique("bench"), "isolation.level": "read_committed",
-            "enable.auto.commit": False, "fetch.wait.max.ms": 20, "log_level": 0})  # fmt: skip
-        consumer.assign([TopicPartition(topic, n, OFFSET_BEGINNING) for n in range(PARTITIONS)])
+    def prepared(self, name: str, table: str, events: int, stack: ExitStack) -> Prepared:
+        """A contestant that stands at the log's end, and what it costs it to start and end."""
+        topic = stack.enter_context(self.topics())
+        if name == OURS:
+            command = [*self.ours(table, topic), "--until-caught-up"]
+            return Prepared(name, topic, command, run(command, self.log))
+        lone = unique("lone")
+        self.server.run(ddl("mariadb", lone, "native"), schema=self.schema)
+        single = self.theirs(lone, f"{topic}-position", 1)
+        fill(self.server, self.schema, lone, 1, 1)
+        idle = run(single, self.log)
+        return Prepared(name, topic, self.theirs(table, topic, events), idle)
 
-        def consume() -> None:
-            while not over.is_set():
-                message = consumer.poll(0.05)
-                if message is not None and message.error() is None:
-                    arrived[message.key()] = time.monotonic()
-            consumer.close()
-
-        watching = threading.Thread(target=consume)
-        watching.start()
-        committed: dict[bytes, float] = {}
-        connection = self.server.connect(database=self.schema, autocommit=True)
-        sql = f"INSERT INTO {table}(event_name, topic, event_key, payload) VALUES ('a.b', 'bench', %s, %s)"
-        try:
-            with connection.cursor() as cursor:
-                cursor.execute(sql, (b"first", b"x"))
-                while b"first" not in arrived:
-                    time.sleep(0.05)
-                began = time.monotonic()
-                for number in range(int(rate * seconds)):
-                    time.sleep(max(0, began + number / rate - time.monotonic()))
-                    key = b"%d" % number
-                    cursor.execute(sql, (key, b'{"order": 1, "note": "some text"}'))
-                    committed[key] = time.monotonic()
-            deadline = time.monotonic() + 60
-            while len(arrived) <= len(committed) and time.monotonic() < deadline:
-                time.sleep(0.05)
-        finally:
-            connection.close()
-            over.set()
-            watching.join()
-        return [arrived[key] - at for key, at in committed.items() if int(key) >= rate]
+    def measured(self, prepared: Prepared, events: int) -> dict[str, float]:
+        used = run(prepared.command, self.log)
+        seen = self.kafka.read_committed(prepared.topic, seconds=120)
+        different = len({record.key for record in seen})
+        assert len(seen) == different == events, f"{prepared.name}: {len(seen)} records of {events}"
+        return {
+            "events_per_second": events / (used.end - min(record.timestamp for record in seen) / 1000),
+            "cpu_us_per_event": 1e6 * (used.cpu - prepared.idle.cpu) / events,
+            "peak_rss_mb": used.rss_mb,
+            "rss_above_idle_mb": used.rss_mb - prepared.idle.rss_mb,
+        }
