@@ -6,6 +6,7 @@ with a hint and exit code 2.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,21 @@ CONFIG = click.option(
     type=click.Path(dir_okay=False, path_type=Path),
     help="The configuration file (cdc.yaml).",
 )
+
+
+def pairs(option: str, texts: Iterable[str]) -> dict[str, str]:
+    """What an option NAME=VALUE, given several times, says."""
+    found: dict[str, str] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise click.UsageError(f"{option} {text}: write NAME=VALUE.")
+        if name in found:
+            raise click.UsageError(f"{option} {name} is given twice.")
+        found[name] = value
+    return found
+
+
 OUTPUT = click.option(
     "-o", "--output", type=click.Choice(["table", "json", "yaml"]), default="table", show_default=True
 )

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cdc.cli.database import connected, password, schema, split
-from cdc.cli.options import OUTPUT
+from cdc.cli.options import OUTPUT, pairs
 from cdc.errors import ConfigError
 from cdc.outbox import Event, Outbox
 from cdc.outbox.layouts import LAYOUTS, Layout, layout_of
@@ -176,7 +176,7 @@ def add(
     The password comes from --password-file, the environment variable CDC_OUTBOX_PASSWORD, the URL, or is asked for.
     """
     value = _payload(payload, payload_file, tombstone=tombstone)
-    event = Event(name, topic, value, key=key, headers=_headers(headers), content_type=content_type)
+    event = Event(name, topic, value, key=key, headers=pairs("--header", headers), content_type=content_type)
     target = split(url)
     writer = Outbox(table, layout, columns=_own(columns))
     _named(url, table)
@@ -197,15 +197,3 @@ def _payload(text: str | None, file: Any, *, tombstone: bool) -> str | bytes | N
         content: bytes = file.read()
         return content
     return text
-
-
-def _headers(pairs: tuple[str, ...]) -> dict[str, str]:
-    headers = {}
-    for pair in pairs:
-        name, equals, value = pair.partition("=")
-        if not equals:
-            raise click.UsageError(f"--header {pair}: write NAME=VALUE.")
-        if name in headers:
-            raise click.UsageError(f"--header {name} is given twice; a header has one value.")
-        headers[name] = value
-    return headers

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from cdc.cli.options import CONFIG, OUTPUT
+from cdc.cli.options import CONFIG, OUTPUT, pairs
 from cdc.cli.printing import print_data, print_table
 
 if TYPE_CHECKING:
@@ -91,14 +91,10 @@ def test(
 
 def _given(event_name: str | None, topic: str | None, columns: tuple[str, ...]) -> dict[str, str]:
     given = {name: text for name, text in (("event_name", event_name), ("topic", topic)) if text is not None}
-    for pair in columns:
-        name, equals, value = pair.partition("=")
-        if not equals:
-            raise click.UsageError(f"--column {pair}: write NAME=VALUE.")
-        if name in given:
-            raise click.UsageError(f"--column {name} is given twice.")
-        given[name] = value
-    return given
+    more = pairs("--column", columns)
+    if twice := given.keys() & more:
+        raise click.UsageError(f"--column {', '.join(twice)} is given twice.")
+    return given | more
 
 
 async def _rows(

@@ -26,11 +26,13 @@ from aiokafka.protocol.offset import OffsetRequest
 from aiokafka.protocol.types import CompactArray, CompactString, Int16, Int32, Int64, Schema, TaggedFields
 from aiokafka.structs import TopicPartition
 
+from cdc.errors import KafkaUnavailable
 from cdc.kafka.client import RETRY_BACKOFF_MS, KafkaAddress, close_client, make_client
 
 TRANSACTIONAL_ID_NOT_FOUND = 105
 _TOPIC, _BROKER = 2, 4  # kinds of resources in DescribeConfigs
 _EARLIEST, _LATEST = -2, -1
+_APPEAR, _LOOK_EVERY = 10.0, 0.05
 _T = TypeVar("_T")
 
 
@@ -173,6 +175,19 @@ class Cluster:
             return False
         _check(error, f"creation of topic {topic}: {message}")
         return True
+
+    async def appeared(self, *topics: str) -> dict[str, int]:
+        """All topics, as soon as these, which were just created, are among them. Raises KafkaUnavailable."""
+        try:
+            async with asyncio.timeout(_APPEAR):
+                while not (there := await self.topics()).keys() >= set(topics):  # noqa: ASYNC110 - only a listing tells
+                    await asyncio.sleep(_LOOK_EVERY)
+        except TimeoutError as error:
+            raise KafkaUnavailable(
+                f"{', '.join(topics)} was created but does not appear in the cluster's listing of topics",
+                hint="see the broker's log; starting again goes on from here",
+            ) from error
+        return there
 
     async def offsets(self, topic: str) -> Offsets:
         """Offsets of the topic's partition 0, from its leader."""

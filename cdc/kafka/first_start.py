@@ -20,10 +20,9 @@ checkpoint safely, whatever we believe about its past.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 
-from cdc.errors import CheckpointLost, KafkaUnavailable, SinkError
+from cdc.errors import CheckpointLost, SinkError
 from cdc.kafka.checkpoints import Alive, Names, Reading
 from cdc.kafka.cluster import Cluster
 
@@ -33,8 +32,6 @@ SETTINGS: Mapping[str, str] = {
     "min.cleanable.dirty.ratio": "0.1",
 }
 """Of a checkpoint topic that we make."""
-_APPEAR = 10.0
-_LOOK_EVERY = 0.05
 
 
 def why_lost(reading: Reading, names: Names) -> str | None:
@@ -98,12 +95,4 @@ async def make_topic(cluster: Cluster, names: Names, *, allowed: bool, replicati
             ),
         )
     await cluster.create(names.topic, 1, replication_factor, SETTINGS)
-    try:
-        async with asyncio.timeout(_APPEAR):
-            while names.topic not in await cluster.topics():  # noqa: ASYNC110  # only a listing tells
-                await asyncio.sleep(_LOOK_EVERY)
-    except TimeoutError as error:
-        raise KafkaUnavailable(
-            f"topic {names.topic} was created but does not appear in the cluster's listing",
-            hint="see the broker's log; starting again goes on from here",
-        ) from error
+    await cluster.appeared(names.topic)

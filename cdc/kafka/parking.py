@@ -9,10 +9,9 @@ when the first row is refused at night.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 
-from cdc.errors import DeadLetterRefused, KafkaUnavailable, RowRefused
+from cdc.errors import DeadLetterRefused, RowRefused
 from cdc.kafka.client import FOREIGN, KafkaAddress, explain
 from cdc.kafka.cluster import Cluster
 from cdc.kafka.dead_letters import SMALLEST_LIMIT, DeadLetter, payload_bytes, to_records, topic_of
@@ -23,8 +22,6 @@ SETTINGS: Mapping[str, str] = {"cleanup.policy": "delete", "retention.ms": "-1",
 """Of a dead-letter topic that we make."""
 _DEFAULT_LIMIT = 1_000_000
 """Where we may not ask what the topic takes: just below Kafka's own default."""
-_APPEAR = 10.0
-_LOOK_EVERY = 0.05
 
 
 class KafkaParking:
@@ -96,15 +93,7 @@ class KafkaParking:
                 f"--partitions 1 {settings}",
             )
         await self._cluster.create(self.topic, 1, self._replication_factor, SETTINGS)
-        try:
-            async with asyncio.timeout(_APPEAR):
-                while self.topic not in await self._cluster.topics():  # noqa: ASYNC110  # only a listing tells
-                    await asyncio.sleep(_LOOK_EVERY)
-        except TimeoutError as error:
-            raise KafkaUnavailable(
-                f"topic {self.topic} was created but does not appear in the cluster's listing",
-                hint="see the broker's log; starting again goes on from here",
-            ) from error
+        await self._cluster.appeared(self.topic)
 
     async def _check(self) -> None:
         found = (await self._cluster.settings_of([self.topic])).get(self.topic, {})

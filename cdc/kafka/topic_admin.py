@@ -126,9 +126,10 @@ class TopicAdmin(Cluster):
     async def make(
         self, topic: str, partitions: int, replication_factor: int | None, settings: Mapping[str, str]
     ) -> None:
-        """Create a topic. Raises SinkError, also where somebody has just done so."""
+        """Create a topic and wait until it can be seen. Raises SinkError, also where somebody has just done so."""
         try:
             made = await self.create(topic, partitions, replication_factor, settings)
+            await self.appeared(topic)  # who is told that it was made, may look at once
         except FOREIGN as error:
             raise await explain(self.address, error, f"creating topic {topic}") from error
         if not made:

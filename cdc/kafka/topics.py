@@ -16,13 +16,10 @@ import asyncio
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from cdc.errors import KafkaUnavailable, SinkError
+from cdc.errors import SinkError
 from cdc.kafka.client import FOREIGN, KafkaAddress, explain
 from cdc.kafka.cluster import Cluster
 from cdc.kafka.limits import FRESH_FOR
-
-_APPEAR = 10.0
-_LOOK_EVERY = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,15 +75,7 @@ class KafkaTopics:
             except FOREIGN as error:
                 raise await explain(self._cluster.address, error, f"creating topic {topic}") from error
         try:
-            async with asyncio.timeout(_APPEAR):
-                while not self._partitions.keys() >= set(topics):
-                    await asyncio.sleep(_LOOK_EVERY)
-                    self._partitions = await self._cluster.topics()
-        except TimeoutError as error:
-            raise KafkaUnavailable(
-                f"topics {', '.join(topics)} were created but do not appear in the cluster's listing",
-                hint="see the broker's log; this is tried again",
-            ) from error
+            self._partitions = await self._cluster.appeared(*topics)
         except FOREIGN as error:
             raise await explain(self._cluster.address, error, "listing topics") from error
 

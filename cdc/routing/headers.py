@@ -60,15 +60,7 @@ _MOST_NAMES = 1024
 def _filler(
     template: Template, index: Mapping[str, int], column: Callable[[str], str | None]
 ) -> Callable[[tuple[Value, ...]], bytes | None]:
-    places: list[int] = []
-    for name in template.names:
-        at = index.get(column(name) or "")
-        if at is None:
-            raise ValueInvalid(
-                f"the header {template.text!r} names {name!r}, and the table has no such column",
-                hint=f"Columns of the row: {', '.join(index)}.",
-            )
-        places.append(at)
+    places = [at for _, at in template.places(index, column, "header", ValueInvalid)]
     literals = [text.encode() for text in template.parts[0::2]]
 
     def fill(values: tuple[Value, ...]) -> bytes | None:

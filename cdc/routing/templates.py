@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from cdc.errors import TopicInvalid
+from cdc.errors import RowRefused, TopicInvalid
 from cdc.model import Value
 
 _TOKEN = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]|[^{}]+")
@@ -50,18 +50,25 @@ class Template:
                 parts += [one, literal]
         return Template(self.text, tuple(parts))
 
-    def bind(self, index: Mapping[str, int], column: Callable[[str], str | None]) -> Callable[[tuple[Value, ...]], str]:
-        """A function that fills it from a row's values. Raises TopicInvalid for a name the table does not have."""
-        literals = self.parts[0::2]
-        places: list[tuple[str, int]] = []
+    def places(
+        self, index: Mapping[str, int], column: Callable[[str], str | None], what: str, error: type[RowRefused]
+    ) -> list[tuple[str, int]]:
+        """Each name with the place of its column in a row. Raises the error, which says what names it."""
+        found: list[tuple[str, int]] = []
         for name in self.names:
             at = index.get(column(name) or "")
             if at is None:
-                raise TopicInvalid(
-                    f"the topic template {self.text!r} names {name!r}, and the table has no such column",
+                raise error(
+                    f"the {what} {self.text!r} names {name!r}, and the table has no such column",
                     hint=f"Columns of the row: {', '.join(index)}.",
                 )
-            places.append((name, at))
+            found.append((name, at))
+        return found
+
+    def bind(self, index: Mapping[str, int], column: Callable[[str], str | None]) -> Callable[[tuple[Value, ...]], str]:
+        """A function that fills it from a row's values. Raises TopicInvalid for a name the table does not have."""
+        literals = self.parts[0::2]
+        places = self.places(index, column, "topic template", TopicInvalid)
 
         def fill(values: tuple[Value, ...]) -> str:
             out = [literals[0]]
