@@ -22,10 +22,11 @@ sources:
     # password_file: /run/secrets/shop  # or CDC_SOURCES__SHOP__PASSWORD
     # tls: {ca: ca.pem}                 # demand an encrypted connection
     tables:
-      shop.outbox: {layout: native}     # native | cqrs (python-cqrs's table), or your own columns:
+      shop.outbox: {layout: native}     # native | debezium | cqrs (python-cqrs's table), or your own columns:
       # crm.events:
       #   columns: {id: uuid, name: kind, topic: target, key: customer, payload: body}
-    start: latest                       # a first start begins at: earliest (all the log has) | latest (from now on)
+    start: snapshot                     # a first start: snapshot (the table's rows, then the log) | earliest (all the
+                                        # log has) | latest (from now on)
 
 kafka:
   bootstrap_servers: [127.0.0.1:9092]
@@ -33,10 +34,13 @@ kafka:
   # security: {protocol: SASL_SSL, mechanism: SCRAM-SHA-512, username: cdc, password_file: /run/secrets/kafka}
 
 # Rows go to the topic in their topic column, unless a route says otherwise. The first match wins.
+# `cdc route test -c FILE --event-name order.created --topic orders` shows what becomes of a row, and why.
 # routes:
 #   - match: {event_name: "order.*", topic: "orders"}
 #     topic: "{topic}.v1"
 #     key: "$.customer_id"              # where the row has no key: a column, or a JSON path into the payload
+#     partition: shard                  # an integer column that says which; where it is NULL the key decides
+#     headers: {drop: ["x-*"], rename: {trace: traceparent}, add: {tenant: "{tenant}"}}     # or: all | none
 #     on_error: stop                    # stop | dead_letter | skip
 
 unrouted: pass                          # rows without a route: pass | stop | dead_letter | skip

@@ -39,7 +39,7 @@ def test_init_never_overwrites(cdc, tmp_path):
 
 
 def test_init_prints_without_a_file(cdc):
-    assert yaml.safe_load(cdc("init").stdout)["sources"]["shop"]["start"] == "latest"
+    assert yaml.safe_load(cdc("init").stdout)["sources"]["shop"]["start"] == "snapshot"
 
 
 def test_show_has_overrides_and_no_secret(cdc, tmp_path, monkeypatch):
