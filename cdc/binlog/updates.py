@@ -55,10 +55,13 @@ class Changes:
             buf, q = compressed.unpack(buf[q:]), 0
         out: list[Row] = []
         while q < len(buf):
+            begin = q
             old, q = before.take(buf, q)
             if kind == events.PARTIAL_UPDATE_ROWS:
                 q = self._options(buf, q)
             new, q = after.take(buf, q)
+            if q == begin:
+                raise ValueError("rows without columns")
             if old is not None and new is not None and all(old.get(at, new[at]) == new[at] for at in new):
                 out.append(Row(self.schema, tuple(old.get(at) for at in sorted(definition.wanted))))
         if q != len(buf):

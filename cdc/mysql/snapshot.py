@@ -68,7 +68,7 @@ class SnapshotTable:
         wanted = self.spec.wanted
         if self.without is not None and wanted is not None:
             wanted |= {self.without[0]}
-        return replace(self.spec, wanted=wanted, updates=False)
+        return replace(self.spec, wanted=wanted)
 
 
 @dataclass(slots=True)

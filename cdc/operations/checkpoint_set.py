@@ -18,7 +18,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -104,7 +104,7 @@ class CheckpointSet:
         source = settings.source(name)
         self._settings, self._name, self._note = settings, name, note
         self._address: ServerAddress = source.address
-        self._tables = tuple(replace(spec, updates=False) for spec in settings.table_specs(name))
+        self._tables = settings.table_specs(name)
         self._reader = MySqlSource(
             f"{name}-set",
             lambda: source.address,

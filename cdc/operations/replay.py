@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -108,7 +108,7 @@ class Replay:
                 f"{', '.join(sorted(unknown))} is no table of source {self._name}",
                 hint=f"its tables are {', '.join(map(str, specs))}",
             )
-        return tuple(replace(spec, updates=False) for spec in specs if not wanted or str(spec) in wanted)
+        return tuple(spec for spec in specs if not wanted or str(spec) in wanted)
 
     async def close(self) -> None:
         """Let go."""

@@ -65,19 +65,22 @@ class Settings(Section):
             for full, table in source.tables.items():
                 yield name, full, table
 
-    def table_specs(self, name: str) -> tuple[TableSpec, ...]:
+    def table_specs(self, name: str, *, updates: bool = False) -> tuple[TableSpec, ...]:
         """The tables of a source, with the columns that its layouts need and that routes name.
 
+        With `updates` rows that an UPDATE changed come, too, from tables that ask for it: only a router knows them.
         Where all of the configuration is about one table, a column that a route names must be in it.
         """
         named = {column for route in self.routes for _, column in route.names()}
         only = sum(len(source.tables) for source in self.sources.values()) == 1
         return tuple(
-            self._spec(table, table.as_layout().table_spec(*split_table(full), names=named, strict=only))
+            self._spec(
+                table, table.as_layout().table_spec(*split_table(full), names=named, strict=only), updates=updates
+            )
             for full, table in self.source(name).tables.items()
         )
 
-    def _spec(self, table: TableSettings, spec: TableSpec) -> TableSpec:
+    def _spec(self, table: TableSettings, spec: TableSpec, *, updates: bool) -> TableSpec:
         """With what the table's own options name; a name that nothing looks at need not be there."""
         options = table.router_options()
         layout = table.as_layout()
@@ -88,7 +91,7 @@ class Settings(Section):
         unneeded = frozenset() if looked_at else frozenset(layout.columns[role] for role in layout.optional)
         needed = (spec.needed - unneeded) | options.needed() | own
         wanted = None if spec.wanted is None else spec.wanted | needed | options.wanted()
-        return replace(spec, needed=needed, wanted=wanted, updates=options.on_update is not None)
+        return replace(spec, needed=needed, wanted=wanted, updates=updates and options.on_update is not None)
 
     def snapshot_tables(self, name: str) -> tuple[SnapshotTable, ...]:
         """The tables of a source as a snapshot reads them: ids of layout native say their order, others' need not."""

@@ -125,7 +125,7 @@ def _compose(
     source_settings = settings.source(name)
     status = Status(name, server=str(source_settings.address), ready_lag=settings.service.ready_lag)
     observe = _all_of(StepLog(name), status, *([] if observer is None else [observer(name)]))
-    specs = settings.table_specs(name)
+    specs = settings.table_specs(name, updates=True)
     source = SnapshotSource(
         MySqlSource(
             name,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "vectors"))
 from binlog_cases import TABLE, Case, cases, pour, split, wire
 
 from cdc.binlog import Feed
+from cdc.binlog.events import UPDATES
 from cdc.errors import CdcError
 
 SMALL = [
@@ -29,8 +31,8 @@ EVERY_BYTE = ("mixed_transaction", "xa_odd", "payload_xa", "log_bin_compress_sav
 SLOWEST = 1.0
 
 
-def decoded(case: Case, data: bytes, *, framed: bool):
-    feed, out = Feed(case.flavour, [TABLE], case.start(), framed=framed), []
+def decoded(case: Case, data: bytes, *, framed: bool, table=TABLE):
+    feed, out = Feed(case.flavour, [table], case.start(), framed=framed), []
     begun = time.monotonic()
     error = pour(feed, data, None, out)
     assert time.monotonic() - begun < SLOWEST
@@ -97,6 +99,37 @@ def test_damage_that_no_checksum_shows_raises_only_our_errors(data):
     new = data.draw(st.binary(min_size=1, max_size=6))
     events[i] = events[i][:begin] + new[: len(events[i]) - begin] + events[i][begin + len(new) :]
     decoded(case, b"".join(events), framed=False)
+
+
+UPDATING = [
+    (case, at)
+    for case in SMALL
+    for at, event in enumerate(without_checksums(case.files[0][1]))
+    if event[4] in UPDATES and b"outbox" in case.files[0][1]
+]
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data())
+def test_damaged_updates_raise_only_our_errors(data):
+    """Read by a table that asks for them; the damage is in the UPDATE_ROWS event."""
+    case, i = data.draw(st.sampled_from(UPDATING))
+    events = without_checksums(case.files[0][1])
+    begin = data.draw(st.integers(19, len(events[i]) - 1))
+    new = data.draw(st.binary(min_size=1, max_size=6))
+    events[i] = events[i][:begin] + new[: len(events[i]) - begin] + events[i][begin + len(new) :]
+    decoded(case, b"".join(events), framed=False, table=replace(TABLE, updates=True))
+
+
+def test_updates_in_recorded_logs_change_nothing_of_the_inserts():
+    for case in {case for case, _ in UPDATING}:
+        raw, changed = case.files[0][1], []
+        plain, *_ = decoded(case, raw, framed=False)
+        feed = Feed(case.flavour, [replace(TABLE, updates=True)], case.start(), framed=False)
+        pour(feed, raw, None, changed)
+        rows = [(t.position, row) for t in changed for row in t.rows]
+        assert [row.as_dict() for _, row in rows if not row.table.updated] == [row for *_, rs in plain for row in rs]
+    assert len(UPDATING) > 5
 
 
 @settings(max_examples=200, deadline=None)

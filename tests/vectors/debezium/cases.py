@@ -127,7 +127,7 @@ class Log:
         try:
             settings = settings_of(case, self.schemas[case.name], folder)
             router = settings.router_for("vectors", Everywhere())
-            feed = Feed(self.start.flavour, settings.table_specs("vectors"), self.start)
+            feed = Feed(self.start.flavour, settings.table_specs("vectors", updates=True), self.start)
             for piece in self.pieces:
                 for transaction in feed.feed(piece):
                     found = []
