@@ -50,8 +50,8 @@ class Exchange:
         more = {
             "heartbeat.interval.ms": "300",
             "poll.interval.ms": "10",
-            "max.batch.size": "64",
-            "max.queue.size": "256",
+            "max.batch.size": "16",  # small, so that it stops inside of transactions
+            "max.queue.size": "64",
             "database.server.id": str(1_000_000 + int(self.name[-6:], 16)),
             "transforms.outbox.predicate": "rows",
             "predicates": "rows",
@@ -96,13 +96,17 @@ class Exchange:
         done = json.loads(self.command("from-debezium", "--yes", "-o", "json").out)
         self.tailer = self.tailing.run()
         self._flows()
-        self.steps.append({"to": "tailer", "inside": ", event" in done["debezium_stood_at"], **_short(done)})
+        told = {key: done[key] for key in ("debezium_stood_at", "rows_sent_by_debezium", "rows_sent_here")}
+        self.steps.append({"to": "tailer", **told})
         return done
 
-    def to_debezium(self, *, anew: bool = False) -> dict[str, Any]:
-        """The tailer ends, Debezium goes on; `anew` with a connector that was not there."""
+    def to_debezium(self, *, anew: bool = False, killed: bool = False) -> dict[str, Any]:
+        """The tailer ends, or is `killed`; Debezium goes on, `anew` with a connector that was not there."""
         if self.tailer is not None:
-            assert self.tailer.stop() == 0
+            if killed:
+                self.tailer.kill()
+            else:
+                assert self.tailer.stop() == 0
             self.tailer = None
         if anew:
             self.connect.delete(self.name)
@@ -112,7 +116,7 @@ class Exchange:
             (manifests / "one.yaml").write_text(yaml.safe_dump({"name": self.name, "config": self.config}))
         done = json.loads(self.command("to-debezium", "--yes", "-o", "json").out)
         self._flows()
-        self.steps.append({"to": "debezium", "anew": anew, **_short(done)})
+        self.steps.append({"to": "debezium", "anew": anew, "killed": killed})
         return done
 
     def _flows(self) -> None:
@@ -138,7 +142,3 @@ class Exchange:
             time.sleep(1.0)
             records = reader.read_to_end()
         return judge(ledger, records, PARTITIONS)
-
-
-def _short(done: dict[str, Any]) -> dict[str, Any]:
-    return {key: done[key] for key in ("rows_sent_by_debezium", "rows_sent_here") if key in done}

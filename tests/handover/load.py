@@ -73,7 +73,7 @@ class Load:
                     due = max(due + pace, time.monotonic() - 1.0)
                     number += 1
                     kind = chance.random()
-                    shape = [40, 40] if kind < 0.01 else [2, 3] if kind < 0.2 else [1]
+                    shape = [40, 40] if kind < 0.02 else [2, 3] if kind < 0.2 else [1]
                     rows = self._rows(writer, number, sum(shape))
                     at = 0
                     for count in shape:
