@@ -11,6 +11,8 @@ import pytest
 from tests.connect_workers import Connect, own_connect, shared_connect
 from tests.servers import Database, Kafka, NotUpError, own_server, shared_database, shared_kafka
 
+pytest_plugins = ["tests.hushed"]
+
 # Every run at a desk looks at other examples; CI looks at the same ones each time, so that a landing
 # does not fail by chance on what was there before it.
 hypothesis.settings.register_profile("ci", derandomize=True, deadline=None, print_blob=True)

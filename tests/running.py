@@ -63,7 +63,9 @@ class Tailing:
     def config(self) -> Path:
         """The file, written anew."""
         path = self.folder / f"{self.source}.yaml"
-        source = {"url": self.server.url, "tables": self.tables, "start": self.start, **self.source_more}
+        own_login = {"url", "host", "user", "password", "password_file"} & self.source_more.keys()
+        server = self.server if own_login else self.server.hushed()
+        source = {"url": server.url, "tables": self.tables, "start": self.start, **self.source_more}
         whole = {
             "sources": {self.source: source},
             "kafka": {"bootstrap_servers": [self.kafka.bootstrap], "prefix": self.prefix},

@@ -24,16 +24,22 @@ else:
 _PROBLEMS, _CHANGES = 4, 3
 _MANIFESTS = click.argument("names", nargs=-1, metavar="[NAME]...")
 _PRUNE = click.option("--prune", is_flag=True, help="Delete connectors that have no manifest.")
+_OWNS = click.option(
+    "--owns",
+    multiple=True,
+    metavar="PATTERN",
+    help="Names that are ours to prune, such as 'outbox-*'; may be repeated. [default: `owns` of the environment]",
+)
 
 
-def _survey(reach: Reach, names: tuple[str, ...], *, prune: bool = False) -> Plan:
+def _survey(reach: Reach, names: tuple[str, ...], *, prune: bool = False, owns: tuple[str, ...] = ()) -> Plan:
     from cdc.operations.connectors import survey  # noqa: PLC0415
 
     if prune and names:
         raise ConfigError("--prune goes with all manifests, not with names", hint="leave the names away")
     manifests, managed = reach.manifests(names)
     with reach.client() as client:
-        return survey(client, manifests, managed=managed, prune=prune)
+        return survey(client, manifests, managed=managed, prune=prune, owns=owns or reach.known().owns)
 
 
 @click.command()
@@ -57,13 +63,16 @@ def validate(reach: Reach, *, names: tuple[str, ...], output: str) -> None:
 @_MANIFESTS
 @reaching
 @_PRUNE
+@_OWNS
 @click.option("--exit-code", is_flag=True, help="End with 3 if there are changes.")
 @OUTPUT
-def plan(reach: Reach, *, names: tuple[str, ...], prune: bool, exit_code: bool, output: str) -> None:
+def plan(
+    reach: Reach, *, names: tuple[str, ...], prune: bool, owns: tuple[str, ...], exit_code: bool, output: str
+) -> None:
     """Show what apply would do, option by option. Changes nothing."""
     from cdc.operations.connectors import refuse_problems  # noqa: PLC0415
 
-    found = _survey(reach, names, prune=prune)
+    found = _survey(reach, names, prune=prune, owns=owns)
     if output == "table":
         _print_plan(found)
     else:
@@ -76,12 +85,21 @@ def plan(reach: Reach, *, names: tuple[str, ...], prune: bool, exit_code: bool, 
 @_MANIFESTS
 @reaching
 @_PRUNE
+@_OWNS
 @YES
 @WAIT
 @TIMEOUT
 @click.option("--trace", is_flag=True, help="The whole stack trace if a connector fails.")
 def apply(
-    reach: Reach, *, names: tuple[str, ...], prune: bool, yes: bool, wait: bool, timeout: float, trace: bool
+    reach: Reach,
+    *,
+    names: tuple[str, ...],
+    prune: bool,
+    owns: tuple[str, ...],
+    yes: bool,
+    wait: bool,
+    timeout: float,
+    trace: bool,
 ) -> None:
     """Make the cluster as the manifests say, in the order of their files, and wait until all runs.
 
@@ -90,11 +108,17 @@ def apply(
     from cdc.connect.apply import apply as do  # noqa: PLC0415
     from cdc.operations.connectors import refuse_problems, survey  # noqa: PLC0415
 
-    found = _survey(reach, names, prune=prune)
+    found = _survey(reach, names, prune=prune, owns=owns)
     _print_plan(found)
     refuse_problems(found)
     gone = [step.name for step in found.changes if "delete" in step.actions]
     if gone:
+        if yes and not (owns or reach.known().owns):
+            raise ConfigError(
+                f"{', '.join(gone)} would be deleted, and whose they are was not said: others may use this cluster",
+                hint="--owns 'outbox-*' (or `owns` in the environment's file) names those that are ours; a person at "
+                "a terminal is asked instead",
+            )
         reach.sure(f"Delete {', '.join(gone)}, which no manifest knows?", yes=yes)
     with reach.client() as client:
         try:
@@ -190,6 +214,8 @@ def _print_plan(found: Plan) -> None:
     _print_problems(found)
     if found.unmanaged and not any("delete" in step.actions for step in found.steps):
         click.echo(f"without a manifest (--prune deletes them): {', '.join(found.unmanaged)}")
+    if found.foreign:
+        click.echo(f"without a manifest, and not ours: {', '.join(found.foreign)}")
     count = len(found.changes)
     click.echo(f"{count} of {len(found.steps)} connectors to change" if count else "no changes")
 

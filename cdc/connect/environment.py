@@ -29,7 +29,7 @@ from cdc.connect.spelling import did_you_mean
 from cdc.connect.wire import Address
 from cdc.errors import ConfigError
 
-_TOP = ("connect", "variables")
+_TOP = ("connect", "variables", "owns")
 _CONNECT = ("urls", "username", "password_file", "bearer_token_file", "headers", "tls")
 _TLS = ("ca", "cert", "key", "verify")
 _OVERRIDES = {
@@ -48,6 +48,8 @@ class Environment:
 
     address: Address
     variables: Mapping[str, str] = field(default_factory=dict, repr=False)
+    owns: tuple[str, ...] = ()
+    """Patterns of connectors' names that belong to these manifests: what --prune may delete."""
 
 
 def read(path: Path | None, environ: Mapping[str, str]) -> Environment:
@@ -70,7 +72,8 @@ def read(path: Path | None, environ: Mapping[str, str]) -> Environment:
     given = {name: environ[variable] for variable, name in _OVERRIDES.items() if environ.get(variable)}
     if environ.get("CDC_CONNECT_URL"):
         given["urls"] = tuple(filter(None, environ["CDC_CONNECT_URL"].replace(",", " ").split()))  # type: ignore[assignment]
-    return Environment(replace(address, **given), _texts(known.get("variables"), "variables", origin))  # type: ignore[arg-type]
+    variables, owns = _texts(known.get("variables"), "variables", origin), _names(known.get("owns"), "owns", origin)
+    return Environment(replace(address, **given), variables, owns)  # type: ignore[arg-type]
 
 
 def find(folder: Path, name: str | None) -> Path | None:
@@ -108,6 +111,13 @@ def _mapping(value: Any, where: str, keys: tuple[str, ...], origin: str) -> dict
                 hint=f"known here: {', '.join(keys)}",
             )
     return value
+
+
+def _names(value: Any, where: str, origin: str) -> tuple[str, ...]:
+    names = [value] if isinstance(value, str) else value or []
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ConfigError(f"{origin}: {where} must be a list of patterns", hint="owns: [outbox-*]")
+    return tuple(names)
 
 
 def _urls(value: Any, origin: str) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from typing import Any
 
 from cdc.connect.answers import Listed, Status, Validation
@@ -55,6 +56,8 @@ class Plan:
     unmanaged: tuple[str, ...]
     """Connectors without a manifest: what --prune would delete."""
     mask: Mask
+    foreign: tuple[str, ...] = ()
+    """Connectors without a manifest that are somebody else's."""
 
     @property
     def changes(self) -> tuple[Step, ...]:
@@ -69,6 +72,7 @@ class Plan:
             "problems": {name: dict(wrong) for name, wrong in self.problems.items()},
             "warnings": list(self.warnings),
             "unmanaged": list(self.unmanaged),
+            "foreign": list(self.foreign),
         }
 
     def _step(self, step: Step) -> dict[str, Any]:
@@ -93,8 +97,12 @@ def make(
     *,
     managed: Sequence[str] = (),
     prune: bool = False,
+    owns: Sequence[str] = (),
 ) -> Plan:
-    """Compare; ``managed`` are names that have a manifest although it is not among these."""
+    """Compare; ``managed`` are names that have a manifest although it is not among these.
+
+    On a cluster that others use, too, ``owns`` are patterns of the names that are ours to prune; without any, all are.
+    """
     mask = Mask()
     problems: dict[str, dict[str, tuple[str, ...]]] = {}
     warnings: list[str] = []
@@ -112,11 +120,13 @@ def make(
         steps.append(_step(one, here))
     known = {one.name for one in manifests}.union(managed)
     unmanaged = tuple(sorted(live.keys() - known))
-    for name in unmanaged if prune else ():
+    ours = tuple(name for name in unmanaged if not owns or any(fnmatchcase(name, pattern) for pattern in owns))
+    for name in ours if prune else ():
         status = live[name].status
         steps.append(Step(name, (DELETE,), state=(_state(status), "deleted")))
     shown = {n: {o: tuple(map(mask.text, texts)) for o, texts in w.items()} for n, w in problems.items()}
-    return Plan(tuple(steps), shown, tuple(warnings), unmanaged, mask)
+    foreign = tuple(name for name in unmanaged if name not in ours)
+    return Plan(tuple(steps), shown, tuple(warnings), ours, mask, foreign)
 
 
 def _judge(one: Manifest, validation: Validation | None) -> tuple[dict[str, tuple[str, ...]], list[str]]:

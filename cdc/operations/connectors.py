@@ -26,10 +26,17 @@ Tell = Callable[[str], None]
 _DEBEZIUM = ("io.debezium.connector.mysql.", "io.debezium.connector.mariadb.")
 
 
-def survey(client: Client, manifests: Sequence[Manifest], *, managed: Sequence[str] = (), prune: bool = False) -> Plan:
+def survey(
+    client: Client,
+    manifests: Sequence[Manifest],
+    *,
+    managed: Sequence[str] = (),
+    prune: bool = False,
+    owns: Sequence[str] = (),
+) -> Plan:
     """Ask the cluster about every manifest and compare; ``managed``: all names that have one."""
-    live = client.connectors()
-    return make(manifests, live, {one.name: _judged(client, one) for one in manifests}, managed=managed, prune=prune)
+    live, judged = client.connectors(), {one.name: _judged(client, one) for one in manifests}
+    return make(manifests, live, judged, managed=managed, prune=prune, owns=owns)
 
 
 def _judged(client: Client, one: Manifest) -> Validation:

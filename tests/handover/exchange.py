@@ -58,7 +58,7 @@ class Exchange:
             "predicates.rows.type": "org.apache.kafka.connect.transforms.predicates.TopicNameMatches",
             "predicates.rows.pattern": f"{self.name}[.].*",
         }
-        self.config = debezium(self.server, self.kafka, self.name, [table], more)
+        self.config = debezium(self.server.hushed(), self.kafka, self.name, [table], more)
         self.load = Load(self.server, self.schema, self.event, seed=self.seed, rate=self.rate)
         self.tailer: Process | None = None
 

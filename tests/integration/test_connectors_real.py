@@ -264,7 +264,7 @@ def test_workers_that_die_are_ridden_out(pair):
     assert pair.run("plan", "--exit-code", "--prune").code == 0
     for path in list(pair.folder.glob("*.yaml"))[1:]:
         path.unlink()
-    assert pair.run("apply", "--prune", "--yes").code == 0
+    assert pair.run("apply", "--prune", "--yes", "--owns", "*").code == 0
     assert len(pair.cluster.ask("GET", "/connectors")[1]) == 1
 
 

@@ -24,7 +24,7 @@ from cdc.outbox.table import ddl
 from tests.running import Process, Tailing, cdc
 from tests.servers import Database, own_server, unique, until
 
-PASSWORD = "hush-password-4c1d"
+PASSWORD = "hush-marker-4c1d"
 PAYLOAD = "hush-payload-9e77"
 
 

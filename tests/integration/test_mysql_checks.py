@@ -57,10 +57,10 @@ async def test_a_wrong_password_is_told_without_the_password(server: Database):
     try:
         user = account.split("'")[1]
         with pytest.raises(SourceAccessDenied) as caught:
-            await ask(address_of(server, user=user, password="wrong-battery"), checking())
+            await ask(address_of(server, user=user, password="hush-marker-wrong"), checking())
         told = f"{caught.value} {caught.value.hint} {caught.value.__cause__!r}"
         assert user in told
-        assert "wrong-battery" not in told
+        assert "hush-marker-wrong" not in told
         assert "password" in caught.value.hint
     finally:
         server.run(f"DROP USER {account}")

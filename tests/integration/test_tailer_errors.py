@@ -8,7 +8,7 @@ from cdc.outbox.table import ddl
 from tests.running import Tailing
 from tests.servers import Kafka, unique, until
 
-SECRET = "s3cret-marker-7f1"
+SECRET = "hush-marker-7f1"
 
 
 @pytest.fixture

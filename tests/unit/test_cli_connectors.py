@@ -202,7 +202,14 @@ def test_prune_asks_and_takes_only_what_no_manifest_knows(cdc):
     assert "--yes" in refused.stderr
     assert cdc("plan", "--prune", "--exit-code").exit_code == 3
     assert cdc("apply", "shop", "--prune").exit_code == 2
-    done = cdc("apply", "--prune", "--yes")
+    unsaid = cdc("apply", "--prune", "--yes")
+    assert unsaid.exit_code == 2
+    assert "whose they are was not said" in unsaid.stderr
+    foreign = cdc("apply", "--prune", "--yes", "--owns", "outbox-*", "--owns", "shop*")
+    assert foreign.exit_code == 0
+    assert "without a manifest, and not ours: lines" in foreign.stdout
+    assert json.loads(cdc("plan", "--owns", "outbox-*", "-o", "json").stdout)["foreign"] == ["lines"]
+    done = cdc("apply", "--prune", "--yes", "--owns", "li*")
     assert done.exit_code == 0, done.output
     assert json.loads(cdc("list", "-o", "json").stdout)[0]["name"] == "shop"
     assert cdc("plan", "--prune", "--exit-code").exit_code == 0
