@@ -4,6 +4,7 @@
 PYTHON ?= python3
 KILLS ?= 100
 TIMES ?= 20
+HANDOVERS ?= 5
 ARGS ?=
 
 VENV := .venv
@@ -19,7 +20,7 @@ WITHOUT_SERVERS := $(wildcard tests/unit tests/vectors tests/properties)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: pythons ids help setup venvs up down status demo test unit crash duel outage campaign snapshot mariadb-11-8 bench fmt lint clean python
+.PHONY: pythons ids help setup venvs up down status demo test unit crash duel outage campaign handover snapshot mariadb-11-8 bench fmt lint clean python
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,8 +53,14 @@ duel: $(READY) ## two instances under a supervisor that restarts always, for fiv
 outage: $(READY) ## the broker frozen, then shut down, five minutes each: the tailer waits, and holds no more memory
 	@$(VENV)/bin/python tests/crash/outage.py $(ARGS)
 
-campaign: $(READY) ## outages of the database under load, each kind TIMES times; goes on where it was cut off
+campaign: $(READY) ## outages of the database under load, each kind TIMES times, then the handovers; goes on where it was cut off
 	@$(VENV)/bin/python tests/campaign --times $(TIMES) $(ARGS)
+	@$(MAKE) --no-print-directory handover
+
+handover: $(READY) ## from Debezium to the tailer and back under load, HANDOVERS (5) times each way on each server and without GTIDs
+	@$(STACK) up --only kafka
+	@$(STACK) fetch connect
+	@$(VENV)/bin/python -m tests.handover --times $(HANDOVERS)
 
 snapshot: $(READY) ## a first start on 1,000,000 rows under load, killed ten times, on each server and without GTIDs
 	@SERVERS="mariadb mysql" $(STACK) up

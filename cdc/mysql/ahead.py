@@ -98,7 +98,7 @@ async def survey(address: ServerAddress, tables: Sequence[TableSpec], position: 
             end=found.feed.position,
             transactions=found.transactions,
             prepared_before=tuple(found.prepared_before),
-            open_now=None if opened is None else tuple(str(row.get("data")) for row in opened),
+            open_now=None if opened is None else tuple(_name(row.get("data")) for row in opened),
             altered=tuple(found.altered),
             tagged=tagged,
             whole=whole,
@@ -140,6 +140,10 @@ class _Survey:
                 raise refusal(said.code, said.text, stream.address, self.feed.position) from said
             else:
                 return
+
+
+def _name(data: object) -> str:
+    return data.decode("utf-8", "backslashreplace") if isinstance(data, bytes) else str(data)
 
 
 def _text(packet: bytes) -> str:

@@ -88,6 +88,13 @@ class Exchange:
         assert done.code == code, done.out + done.err
         return done
 
+    def refused(self, direction: str) -> str:
+        """It is not done, because somebody works; the connector stays as it is."""
+        before = self.connect.states(self.name)
+        done = self.command(direction, "--yes", code=1)
+        assert self.connect.states(self.name) == before
+        return "StillAtWork" if "is at work" in done.err else done.err
+
     def arrived(self) -> int:
         return sum(self.kafka.ends(self.topic))
 
