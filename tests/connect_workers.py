@@ -31,6 +31,7 @@ class Connect:
     kafka: Kafka
     workers: list[Instance] = field(default_factory=list)  # of a cluster of one's own: what can be killed
     group: str = ""
+    options: tuple[str, ...] = ()
 
     @property
     def urls(self) -> list[str]:
@@ -98,7 +99,9 @@ class Connect:
         topics = [f"{what}.storage.topic={self.group}-{what}" for what in _TOPICS]
         options = [f"bootstrap.servers={self.kafka.bootstrap}", f"group.id={self.group}", *topics]
         # a worker for tests lives for a minute: what the second compiler gains, it does not earn back
-        worker = Instance.extra(unique("connect"), "connect", options=[*options, "-XX:TieredStopAtLevel=1"])
+        worker = Instance.extra(
+            unique("connect"), "connect", options=[*options, *self.options, "-XX:TieredStopAtLevel=1"]
+        )
         self.workers.append(worker)
         worker.start()
         self.url = self.workers[0].address
@@ -123,9 +126,9 @@ def shared_connect(kafka: Kafka) -> Connect:
     return found
 
 
-def own_connect(kafka: Kafka, *, workers: int = 1) -> Connect:
+def own_connect(kafka: Kafka, *, workers: int = 1, options: Sequence[str] = ()) -> Connect:
     """Start a cluster; end it with ``.remove()``."""
-    cluster = Connect("", kafka, group=unique("workers"))
+    cluster = Connect("", kafka, group=unique("workers"), options=tuple(options))
     try:
         for _ in range(workers):
             cluster.add_worker()

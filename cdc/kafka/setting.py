@@ -272,7 +272,7 @@ class CheckpointSetter:
                 await producer.commit_transaction()
         except (*FOREIGN, CdcError) as error:
             reason = true_reason(producer, error)
-            if await self._is_there():
+            if await self.has_set():
                 return
             if isinstance(reason, SinkError) and not isinstance(reason, Doubt):
                 raise
@@ -282,11 +282,13 @@ class CheckpointSetter:
                 hint=f"look: cdc checkpoint show -c FILE --source {self.names.source}",
             ) from error
 
-    async def _is_there(self) -> bool:
-        """After a doubt: is the last committed checkpoint ours?"""
+    async def has_set(self) -> bool | None:
+        """Is the last committed checkpoint ours, when no transaction is open any more? None where nobody can tell."""
         try:
+            if self.names.topic not in await self._cluster.topics():
+                return False
             reading = await read_settled(self._cluster, self.names, patience=self._transaction_timeout + _MARGIN)
             checkpoint, _ = self._decoded(reading.get(self.names.checkpoint_key))
         except (*FOREIGN, CdcError):
-            return False
+            return None
         return checkpoint is not None and checkpoint.instance == self.instance

@@ -23,7 +23,7 @@ from cdc.connect.answers import Offset
 from cdc.connect.apply import set_state
 from cdc.connect.client import Client
 from cdc.connect.readiness import wait_until
-from cdc.errors import CdcError, ConfigError, ConnectError, HandoverRefused, RowRefused
+from cdc.errors import ConfigError, ConnectError, HandoverRefused, RowRefused
 from cdc.kafka import KafkaTopics
 from cdc.kafka.setting import CheckpointSetter, Seen
 from cdc.model import Record, Row
@@ -37,6 +37,10 @@ from cdc.position import Position
 from cdc.settings import Settings
 
 Note = Callable[[str], None]
+
+_LAST_FLUSH = 7.0
+"""Seconds: without transactions a task that is told to stop has 5 s (task.shutdown.graceful.timeout.ms) to store where
+it stands."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,26 +189,30 @@ class FromDebezium:
             self._note(f"{name}: stopping")
             client.stop(name)
             await asyncio.to_thread(wait_until, client, name, "stopped", timeout=self._timeout, stable=0.0)
-            offsets = self._last_offsets(exact=plan.exact)
+            offsets = await self._last_offsets(exact=plan.exact)
             return await self._take(plan, before, offsets, folder)
         except BaseException:
-            if before != "stopped" and not await self._is_set(plan):
+            if before != "stopped" and not await self._is_set():
                 self._note(f"{name}: not handed over; {'pausing again' if before == 'paused' else 'resuming'}")
                 set_state(client, name, "paused" if before == "paused" else "running")
             raise
 
-    def _last_offsets(self, *, exact: bool) -> tuple[Offset, ...]:
-        """The offsets of the stopped connector, when no task of it can store another one."""
-        offsets = self._client.offsets(self._connector)
+    async def _last_offsets(self, *, exact: bool) -> tuple[Offset, ...]:
+        """The offsets of the stopped connector, when no task of it can store another one. Raises HandoverRefused."""
+        client, name = self._client, self._connector
+        offsets = client.offsets(name)
         if exact and offsets:
-            self._client.alter_offsets(self._connector, offsets)  # Connect fences old tasks before it writes
-            again = self._client.offsets(self._connector)
-            if again != offsets:
-                raise HandoverRefused(
-                    "the offset moved after the connector was stopped: a task of it still worked",
-                    hint="it is ended now; plan again",
-                )
-        return offsets
+            client.alter_offsets(name, offsets)  # Connect fences old tasks before it writes
+        else:
+            await asyncio.sleep(_LAST_FLUSH)
+        if client.offsets(name) == offsets:
+            return offsets
+        if exact:
+            raise HandoverRefused(
+                "the offset moved after the connector was stopped: a task of it still worked",
+                hint="it is ended now; plan again",
+            )
+        return await self._last_offsets(exact=exact)
 
     async def _take(self, plan: FromPlan, state: str, offsets: Sequence[Offset], folder: Path) -> dict[str, Any]:
         """Translate, keep the way back, commit."""
@@ -250,16 +258,15 @@ class FromDebezium:
                 records.append(record)
         return records
 
-    async def _is_set(self, plan: FromPlan) -> bool:
-        """After an error: is the checkpoint ours, so that the connector must not go on? In doubt it is."""
-        try:
-            now = await self._setter.look()
-        except CdcError:
-            self._note("whether the checkpoint was set is not known: cdc checkpoint show -c FILE tells")
-            return True
-        return now.checkpoint is not None and now.checkpoint.instance == self._setter.instance != (
-            plan.seen.checkpoint.instance if plan.seen.checkpoint else None
-        )
+    async def _is_set(self) -> bool:
+        """After an error: was the checkpoint set, so that the connector must not go on? In doubt it was."""
+        known = await self._setter.has_set()
+        if known is None:
+            self._note(
+                f"whether the checkpoint was set is not known, so {self._connector} stays stopped: cdc checkpoint "
+                f"show -c FILE tells; if it was not: cdc connectors resume {self._connector}"
+            )
+        return known is not False
 
     def _back(self, plan: FromPlan) -> list[str]:
         last = plan.seen.checkpoint

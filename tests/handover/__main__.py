@@ -1,6 +1,9 @@
 """The long form of the handovers: so many times each way under one load, on MariaDB and MySQL with and without GTIDs.
 
-    .venv/bin/python -m tests.handover --times 5 --server mariadb|mysql|mysql-no-gtids|all [--seed S] [--again]
+    .venv/bin/python -m tests.handover --times 5 --server mariadb|mysql|mysql-no-gtids|mariadb-clean-stop|all
+                                       [--seed S] [--again]
+
+The last of them has workers without exactly-once support: there a clean stop is what makes it exact.
 
 Every second time the connector is made anew from a manifest, and the tailer is killed instead of stopped. A server that
 is finished is a line of JSON in `.stack/handovers/`; what was cut off goes on behind the last of them. Exit
@@ -22,16 +25,20 @@ from tests.handover.exchange import Exchange
 from tests.handover.judge import FAULTS
 from tests.servers import Kafka, own_server, shared_kafka
 
+NO_GTIDS = ("--gtid-mode=OFF", "--enforce-gtid-consistency=OFF")
 SERVERS = {
-    "mariadb": ("mariadb", ()),
-    "mysql": ("mysql", ()),
-    "mysql-no-gtids": ("mysql", ("--gtid-mode=OFF", "--enforce-gtid-consistency=OFF")),
+    "mariadb": ("mariadb", (), True),
+    "mysql": ("mysql", (), True),
+    "mysql-no-gtids": ("mysql", NO_GTIDS, True),
+    "mariadb-clean-stop": ("mariadb", (), False),
 }
+"""Server, its options, and whether the workers write exactly once."""
 
 
 def play(kind: str, times: int, seed: str, kafka: Kafka, connect: Connect) -> dict[str, Any]:
     """One server, one load, all handovers."""
-    flavour, options = SERVERS[kind]
+    flavour, options, exactly_once = SERVERS[kind]
+    support = "required" if exactly_once else "requested"
     server = own_server(flavour, options=options)
     found: dict[str, Any] = {"server": kind, "seed": seed, "times": times}
     began = time.monotonic()
@@ -39,7 +46,9 @@ def play(kind: str, times: int, seed: str, kafka: Kafka, connect: Connect) -> di
         with (
             tempfile.TemporaryDirectory() as folder,
             server.fresh_schema("hand") as schema,
-            Exchange(server, kafka, connect, Path(folder), schema, seed=f"{seed}/{kind}") as exchange,
+            Exchange(
+                server, kafka, connect, Path(folder), schema, seed=f"{seed}/{kind}", exactly_once=support
+            ) as exchange,
         ):
             exchange.start_debezium()
             with exchange.loaded(3.0):
@@ -88,14 +97,15 @@ def main() -> int:
         results = []
         book.unlink(missing_ok=True)
     kafka = shared_kafka()
-    connect = own_connect(kafka)
-    try:
-        for kind in kinds[len(results) :]:
+    for kind in kinds[len(results) :]:
+        support = "enabled" if SERVERS[kind][2] else "disabled"
+        connect = own_connect(kafka, options=[f"exactly.once.source.support={support}"])
+        try:
             results.append(play(kind, given.times, given.seed, kafka, connect))
-            with book.open("a") as file:
-                file.write(json.dumps(results[-1]) + "\n")
-    finally:
-        connect.remove()
+        finally:
+            connect.remove()
+        with book.open("a") as file:
+            file.write(json.dumps(results[-1]) + "\n")
     print("\n".join(map(line, results)))
     return not all(map(is_clean, results))
 

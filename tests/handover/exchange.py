@@ -30,6 +30,7 @@ class Exchange:
     schema: str
     seed: str = "1"
     rate: float = 300.0
+    exactly_once: str = "required"
     steps: list[dict[str, Any]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -48,6 +49,7 @@ class Exchange:
             start="latest",
         )
         more = {
+            "exactly.once.support": self.exactly_once,
             "heartbeat.interval.ms": "300",
             "poll.interval.ms": "10",
             "max.batch.size": "16",  # small, so that it stops inside of transactions
