@@ -3,9 +3,11 @@
 import json
 import time
 import zlib
+from pathlib import Path
 from uuid import UUID
 
 import pytest
+import yaml
 
 from cdc.errors import ConfigError, RowRefused
 from cdc.model import Column, Row, TableSchema
@@ -353,3 +355,13 @@ def test_a_key_is_looked_for_in_the_payload_as_it_stands(router):
 )
 def test_ce_source(router, table, route, source):
     assert dict(router(route, table=table).route(row()).headers)["ce_source"] == source
+
+
+def test_the_example_of_the_readme(router):
+    text = (Path(__file__).parents[2] / "README.md").read_text().partition("## Routes")[2]
+    whole = yaml.safe_load(text.partition("```yaml\n")[2].partition("```")[0])
+    made = router(*whole["routes"], unrouted=whole["unrouted"]).route(
+        row(payload=b'{"customer_id": "c"}', tenant="t", shard=None, headers='{"x-a": "1", "trace": "00"}')
+    )
+    assert (made.topic, made.key, made.partition) == ("orders.v1", b"c", partition_of(b"c"))
+    assert made.headers[4:] == [("traceparent", b"00"), ("tenant", b"t")]
