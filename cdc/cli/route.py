@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from cdc.cli.options import CONFIG, OUTPUT, pairs
 from cdc.cli.printing import print_data, print_table
@@ -42,7 +42,7 @@ def route() -> None:
     help="A made-up row: a column, by its name or as routes call it (event_key, payload, ...); may be repeated.",
 )
 @click.option("--last", type=click.IntRange(min=1), metavar="N", help="The last N rows of the live table.")
-@click.option("--file", type=click.File(encoding="utf-8"), help="JSON lines: columns, or what `cdc log decode` prints.")
+@click.option("--file", type=click.File("rb"), help="JSON lines: columns, or what `cdc log decode` prints.")
 @click.option(
     "--partitions", type=click.IntRange(min=1), metavar="N", help="Every topic has N; Kafka is not asked, then."
 )
@@ -56,7 +56,7 @@ def test(
     topic: str | None,
     columns: tuple[str, ...],
     last: int | None,
-    file: TextIO | None,
+    file: BinaryIO | None,
     partitions: int | None,
     output: str,
 ) -> None:
@@ -98,14 +98,14 @@ def _given(event_name: str | None, topic: str | None, columns: tuple[str, ...]) 
 
 
 async def _rows(
-    settings: Settings, target: Target, given: dict[str, str], last: int | None, file: TextIO | None
+    settings: Settings, target: Target, given: dict[str, str], last: int | None, file: BinaryIO | None
 ) -> list[Row]:
     from cdc.operations.route_test import from_lines, from_table, made_up  # noqa: PLC0415
 
     if last is not None:
-        return await from_table(settings, target, last)
+        return await from_table(settings, target, last, lambda text: click.echo(text, err=True))
     if file is not None:
-        return list(from_lines(file, target, file.name))
+        return list(from_lines(file, target, getattr(file, "name", "stdin")))
     return [made_up(settings, target, given)]
 
 

@@ -31,11 +31,11 @@ async def scan(address: ServerAddress, spec: TableSpec) -> AsyncIterator[list[Ro
             yield rows
 
 
-async def last(address: ServerAddress, spec: TableSpec, count: int) -> list[Row]:
-    """The last rows in the order of the primary key, oldest first. Raises SourceError."""
+async def last(address: ServerAddress, spec: TableSpec, count: int) -> tuple[list[Row], bool]:
+    """The last rows in the order of the primary key, oldest first; and: were they cut, for they are too large?"""
     form = await ask(address, lambda session: form_of(session, spec, None))
-    rows, _ = await asyncio.to_thread(_page, address, form, None, count, backwards=True)
-    return rows[::-1]
+    rows, are_all = await asyncio.to_thread(_page, address, form, None, count, backwards=True)
+    return rows[::-1], not are_all and len(rows) < count
 
 
 async def find(address: ServerAddress, spec: TableSpec, column: str, ids: Sequence[bytes]) -> list[Row] | None:

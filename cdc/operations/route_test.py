@@ -14,7 +14,7 @@ import base64
 import binascii
 import json
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -145,19 +145,24 @@ def made_up(settings: Settings, target: Target, given: Mapping[str, str]) -> Row
 
 
 def _typed(layout: Layout, role: str | None, text: str) -> Value:
+    try:
+        is_binary = role in _BINARY and layout.columns == NATIVE.columns
+        if is_binary and role != "id":
+            return text.encode(errors="surrogateescape")  # so bytes that are no text come from the command line
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ConfigError(f"{text!r} is no text in UTF-8", hint="Only key and payload take any bytes.") from error
     if role == "id" and layout.name != "debezium":
         try:
             return uuid.UUID(text).bytes
         except ValueError:
             return text
-    if role in _BINARY and layout.columns == NATIVE.columns:
-        return text.encode()
     if role is None and text.lstrip("-").isdecimal():
         return int(text)
     return text
 
 
-def from_lines(lines: Iterable[str], target: Target, file: str) -> Iterator[Row]:
+def from_lines(lines: Iterable[bytes], target: Target, file: str) -> Iterator[Row]:
     """Rows of a file: transactions as `cdc log decode` prints them, or objects of columns. Raises ConfigError."""
     for number, line in enumerate(lines, 1):
         if not line.strip():
@@ -202,9 +207,12 @@ def _column(name: str, value: Value) -> Column:
     return Column(name, "binary" if isinstance(value, bytes) else "text")
 
 
-async def from_table(settings: Settings, target: Target, count: int) -> list[Row]:
+async def from_table(settings: Settings, target: Target, count: int, note: Callable[[str], None]) -> list[Row]:
     """The last rows of the live table, oldest first. Raises SourceError."""
-    return await last(settings.source(target.source).address, _spec(settings, target), count)
+    rows, is_cut = await last(settings.source(target.source).address, _spec(settings, target), count)
+    if is_cut:
+        note(f"only the last {len(rows)}: more of them are too large to be taken at once")
+    return rows
 
 
 def _spec(settings: Settings, target: Target) -> TableSpec:

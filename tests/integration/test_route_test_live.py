@@ -18,6 +18,10 @@ def test_the_last_rows_go_where_it_says(server, kafka, schema, new_topic, tmp_pa
     ]
     tables = {f"{schema}.outbox": {"layout": "native"}}
     tailing = Tailing(tmp_path, server, kafka, "shop", tables, "p" + unique("x")[-8:], "latest", {"routes": routes})
+    large = "INSERT INTO outbox (event_id, event_name, topic, payload) VALUES (REPEAT('{}', 16), 'l', 'l', REPEAT('x', 9000000))"
+    server.run(*(large.format(char) for char in "./"), schema=schema)
+    assert "only the last 1: " in cdc("route", "test", "-c", tailing.config, "--last", 50, "--partitions", 1).err
+    server.run("DELETE FROM outbox WHERE event_name = 'l'", schema=schema)
     assert tailing.catch_up().code == 0
     db = server.connect(database=schema)
     with db.cursor() as cursor:

@@ -138,9 +138,11 @@ def test_a_file_of_both_kinds_of_lines(run):
     assert third["refused"]["reason"] == "partition_invalid", "its row has no such column"
 
 
-@pytest.mark.parametrize("line", ["{", "[1]", '{"rows": [1]}', '{"table": "x", "columns": {}}', '{"a": {"b64": "?"}}'])
+@pytest.mark.parametrize(
+    "line", ["{", "[1]", b'{"a": "\xff"}', '{"rows": [1]}', '{"table": "x", "columns": {}}', '{"a": {"b64": "?"}}']
+)
 def test_a_line_that_is_none(run, line):
-    ended = run("--file", "-", text="\n" + line)
+    ended = run("--file", "-", text=b"\n" + (line if isinstance(line, bytes) else line.encode()))
     assert ended.exit_code == 2
     assert "line 2" in ended.stderr
     assert "hint" in ended.stderr
@@ -171,3 +173,9 @@ def test_which_table_is_meant(run):
     assert run("--event-name", "x", "--column", "event_key=1", table="shop.old").exit_code == 0
     nothing = run("--event-name", "x", "--column", "content_type=1", table="shop.old")
     assert (nothing.exit_code, "'content_type' is nothing that layout debezium" in nothing.stderr) == (2, True)
+
+
+def test_bytes_that_are_no_text(one, run):
+    assert one("--event-name", "job.x", "--topic", "t", "--column", "payload=\udcff")["value"] == {"b64": "/w=="}
+    ended = run("--event-name", "job.\udcff", "--topic", "t")
+    assert (ended.exit_code, "is no text in UTF-8" in ended.stderr) == (2, True)
