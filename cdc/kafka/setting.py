@@ -167,6 +167,28 @@ class CheckpointSetter:
         except FOREIGN as error:
             raise await explain(self._address, error, f"reading topic {self.names.topic}") from error
 
+    async def stays_quiet(self) -> None:
+        """Behind our checkpoint nothing is written for longer than a sign of life takes to come. Raises StillAtWork.
+
+        A released checkpoint invites: an instance that waited for it, or was fenced by us, would go on from it.
+        """
+        if not await self.has_set():
+            raise StillAtWork(
+                f"the checkpoint of source {self.names.source} was overwritten at once",
+                hint=f"look: cdc checkpoint show -c FILE --source {self.names.source}",
+            )
+        try:
+            begin = (await self._cluster.offsets(self.names.topic)).end
+            for _ in range(round(_LEAST_PATIENCE / _LOOK_EVERY)):
+                await asyncio.sleep(_LOOK_EVERY)
+                if (await self._cluster.offsets(self.names.topic)).end > begin:
+                    raise StillAtWork(
+                        f"an instance of source {self.names.source} began to work: {await self._who('a new one')}",
+                        hint="stop every instance, those that stand by, too",
+                    )
+        except FOREIGN as error:
+            raise await explain(self._address, error, f"reading topic {self.names.topic}") from error
+
     async def set(
         self,
         position: Position,

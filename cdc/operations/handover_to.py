@@ -2,7 +2,8 @@
 
     plan    the tailer is stopped, its checkpoint lies at the end of a transaction, the log behind it holds nothing
             that Debezium would read otherwise; nothing is changed
-    fence   the same checkpoint is written again: a tailer that was only frozen is fenced, one that moved is noticed
+    fence   the same checkpoint is written again: a tailer that was only frozen is fenced, one that moved is noticed,
+            and one that stood by or starts by itself is seen before the resume
     create  the connector, STOPPED (one that is there must be), with snapshot.mode recovery: that reads the tables'
             form anew, and is the only mode that takes an offset without a schema history
     offset  file, position and GTIDs of the checkpoint
@@ -192,7 +193,7 @@ class ToDebezium:
         keep(path, data)
         tables = tuple(map(str, self._tables))
         await self._setter.set(last.position, plan.seen, tables=tables)  # StillAtWork where it has moved
-        await asyncio.to_thread(self._prepare, plan, offset)
+        await asyncio.gather(asyncio.to_thread(self._prepare, plan, offset), self._setter.stays_quiet())
         before_resume = client.offsets(name)
         self._note(f"{name}: resuming")
         client.resume(name)

@@ -41,7 +41,7 @@ def test_there_and_back_under_load(connect, kafka, quiet, tmp_path):
         _a_plan_changes_nothing(exchange)
         _what_would_not_be_exact_is_refused(exchange)
         _what_fails_on_the_way_leaves_it_as_it_was(exchange)
-        with exchange.loaded(3.0):
+        with exchange.loaded(2.0):
             there = exchange.to_tailer()
             assert exchange.refused("to-debezium") == "StillAtWork"
             back = exchange.to_debezium()
