@@ -3,6 +3,7 @@
 import base64
 import gzip
 import json
+import re
 from functools import cache
 
 import pytest
@@ -50,3 +51,21 @@ def test_the_list_is_short_and_says_why():
     assert len(listed) <= MOST_DIFFERENCES
     assert set(listed) <= {case.name for case in cases()}
     assert all(entry["reason"] for entry in listed.values())
+
+
+def test_users_read_the_same_list(tmp_path):
+    """connectors/README.md has each case with its reason, and how many are equal."""
+    text = (HERE.parents[2] / "connectors" / "README.md").read_text()
+    told = {
+        name: {"ours": ours, "reason": reason}
+        for ours, reason, names in re.findall(
+            r"^\| (goes on|other records|refused) \| (.+?) \| (.+?) \|$", text, re.MULTILINE
+        )
+        for name in re.findall(r"`([a-z0-9-]+)`", names)
+    }
+    assert told == differences()
+    assert f"of {len(cases())} recorded" in text
+    assert f"cases {len(cases()) - len(told)} are equal" in text
+    for name in told:  # on one server at least
+        case = next(case for case in cases() if case.name == name)
+        assert {verdict(case, flavour, tmp_path) for flavour in case.flavours} != {"equal"}, name
