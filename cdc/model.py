@@ -24,7 +24,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Any, NamedTuple, Protocol, TypeAlias
@@ -368,6 +368,9 @@ class Topics(Protocol):
 
 class Router(Protocol):
     """Rows to records."""
+
+    def expect(self, rows: Iterable[Row]) -> None:
+        """These rows are routed next: what costs less for all of them at once may be done now. Changes no record."""
 
     def route(self, row: Row, mark: str | None = None) -> Record | None:
         """The row's record; None where a rule says it is passed over. Raises RowRefused.

@@ -32,6 +32,8 @@ import re
 import time
 from collections.abc import Awaitable, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import chain
+from operator import attrgetter
 from typing import Any
 
 from cdc.errors import CdcError, Doubt, PartitionsChanged, Refused, RowRefused, SourceError, Unfit
@@ -297,6 +299,7 @@ class Pump:
         made: list[Record | None] = []
         if not self._refusals.expects(slice_):
             try:
+                self._router.expect(chain.from_iterable(map(_rows_of, slice_.transactions)))
                 for transaction in slice_.transactions:
                     for row in transaction.rows:
                         made.append(route(row, mark))  # noqa: PERF401 - what is made before a refusal counts
@@ -333,8 +336,11 @@ class Pump:
         return True
 
 
+_rows_of = attrgetter("rows")
+
+
 def _rows(transactions: Iterable[SourceTransaction]) -> int:
-    return sum(len(transaction.rows) for transaction in transactions)
+    return sum(map(len, map(_rows_of, transactions)))
 
 
 def is_reached(position: Position, target: LogEnd) -> bool:

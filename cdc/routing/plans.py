@@ -27,7 +27,7 @@ _NO_COLUMN_HINT = "Correct the table's `layout` or `columns` in the configuratio
 class Plan:
     """One form of a table, its columns looked up. `ways` is the router's memory, by what `facts` gives."""
 
-    __slots__ = ("facts", "index", "layout", "name", "outbox", "payload", "table", "topic", "ways")
+    __slots__ = ("facts", "index", "key", "layout", "name", "outbox", "payload", "table", "topic", "ways")
 
     def __init__(self, table: TableSchema, outbox: OutboxTable) -> None:
         layout, index = outbox.layout, table.index
@@ -41,6 +41,7 @@ class Plan:
         self.payload = index[layout.columns["payload"]]
         self.name = index.get(layout.columns["name"])
         self.topic = index.get(layout.columns.get("topic", ""))
+        self.key = index.get(layout.columns.get("key", ""))
         one, other = self.name if self.name is not None else self.topic, self.topic
         self.facts: Callable[[Values], tuple[Value, Value]] = (
             (lambda _: (None, None)) if one is None else itemgetter(one, one if other is None else other)

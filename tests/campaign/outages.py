@@ -12,7 +12,7 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, Self
@@ -101,6 +101,9 @@ class Memory:
 
 class Ids:
     """Routes a row to a record of its id."""
+
+    def expect(self, rows: Iterable[Row]) -> None:
+        pass
 
     def route(self, row: Row, mark: str | None = None) -> Record | None:
         return Record("t", 0, None, str(row.get("id")).encode(), [], None)

@@ -6,7 +6,7 @@ import random
 import subprocess
 from pathlib import Path
 
-from cdc.routing.partitioner import murmur2
+from cdc.routing.partitioner import murmur2, murmur2_of_all
 from infra.stack.kafka import KAFKA
 from infra.stack.places import Places
 from infra.stack.tools import require
@@ -21,4 +21,10 @@ def test_a_hundred_thousand_random_keys() -> None:
     command = [require("java"), "-cp", jars.classpath, str(PROGRAM)]
     given = "\n".join(key.hex() for key in keys) + "\n"
     done = subprocess.run(command, input=given, capture_output=True, text=True, check=True, timeout=120)
-    assert [murmur2(key) for key in keys] == [int(line) & 0xFFFFFFFF for line in done.stdout.splitlines()]
+    expected = [int(line) & 0xFFFFFFFF for line in done.stdout.splitlines()]
+    assert [murmur2(key) for key in keys] == expected
+    at_once: dict[bytes, int] = {}
+    for at in range(0, len(keys), 1000):
+        some = sorted(keys[at : at + 1000], key=len, reverse=True)
+        at_once |= zip(some, murmur2_of_all(some), strict=True)
+    assert [at_once[key] for key in keys] == expected

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Iterable
 
 import pytest
 from hypothesis import given, settings
@@ -132,6 +133,9 @@ class Everything:
 
     def __init__(self, *, refused: bytes | None = None, policy: str = "stop") -> None:
         self.refused, self.policy, self.known, self.unknown_for = refused, policy, True, 0
+
+    def expect(self, rows: Iterable[Row]) -> None:
+        pass
 
     def route(self, row: Row, mark: str | None = None) -> Record | None:
         value = row.values[0]

@@ -16,7 +16,7 @@ from cdc.model import Column, Row, TableSchema
 from cdc.routing import globs, keys, templates
 from cdc.routing.layouts import NATIVE
 from cdc.routing.names import TopicNames
-from cdc.routing.partitioner import Partitioner, murmur2
+from cdc.routing.partitioner import Partitioner, murmur2, murmur2_of_all
 from cdc.routing.router import RuleRouter
 from cdc.routing.rules import OutboxTable, Rule
 
@@ -93,6 +93,21 @@ def test_partitions_are_in_range_and_stay(key, count):
     partitioner = Partitioner()
     first = partitioner.partition(key, count)
     assert first == (aiokafkas(key) & 0x7FFFFFFF) % count == partitioner.partition(key, count)
+
+
+@given(st.lists(st.one_of(st.binary(max_size=9), st.binary(max_size=140)), min_size=1, max_size=40))
+def test_the_hashes_of_many_are_those_of_each(some):
+    longest_first = sorted(some, key=len, reverse=True)
+    assert murmur2_of_all(longest_first) == [murmur2(key) for key in longest_first]
+
+
+@given(st.lists(st.lists(st.binary(max_size=5), max_size=60), max_size=4), st.integers(1, 10_000))
+def test_what_is_expected_changes_no_partition(slices, count):
+    partitioner = Partitioner()
+    for keys_of_slice in slices:
+        partitioner.expect(keys_of_slice)
+        for key in keys_of_slice:
+            assert partitioner.partition(key, count) == (aiokafkas(key) & 0x7FFFFFFF) % count
 
 
 @given(st.binary(max_size=50), st.text(max_size=20), st.integers())

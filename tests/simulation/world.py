@@ -12,7 +12,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -95,6 +95,9 @@ class Straight:
 
     def __init__(self, ahead: float) -> None:
         self._ahead = ahead
+
+    def expect(self, rows: Iterable[Row]) -> None:
+        pass
 
     def route(self, row: Row, mark: str | None = None) -> Record:
         payload, topic, key = row.values

@@ -39,6 +39,11 @@ class TestPartitioner:
             partitioner.partition(b"%d" % i, 6)
         partitioner.partition(b"x" * 1_000_000, 6)
         assert len(partitioner._hashes) <= 8192
+        for start in range(0, 50_000, 5_000):
+            partitioner.expect([b"%06d" % i for i in range(start, start + 5_000)] + [b"x" * 200] * 20)
+            assert len(partitioner._hashes) <= 8192
+        partitioner.expect([b"%06d" % i for i in range(20_000)])
+        assert len(partitioner._hashes) <= 8192
         assert max(map(len, partitioner._hashes)) <= 128
 
 
