@@ -2,11 +2,18 @@
 
 import json
 
+from click.testing import CliRunner, Result
+
+from cdc.cli.root import root
 from cdc.outbox.table import ddl
-from tests.running import Tailing, cdc
+from tests.running import Tailing
 from tests.servers import unique
 
 INSERT = "INSERT INTO outbox (event_id, event_name, topic, event_key, payload, headers) VALUES (%s, %s, %s, %s, %s, %s)"
+
+
+def tried(tailing: Tailing, count: str, *more: str) -> Result:
+    return CliRunner().invoke(root, ["route", "test", "-c", str(tailing.config), "--last", count, *more])
 
 
 def test_the_last_rows_go_where_it_says(server, kafka, schema, new_topic, tmp_path):
@@ -20,7 +27,7 @@ def test_the_last_rows_go_where_it_says(server, kafka, schema, new_topic, tmp_pa
     tailing = Tailing(tmp_path, server, kafka, "shop", tables, "p" + unique("x")[-8:], "latest", {"routes": routes})
     large = "INSERT INTO outbox (event_id, event_name, topic, payload) VALUES (REPEAT('{}', 16), 'l', 'l', REPEAT('x', 9000000))"
     server.run(*(large.format(char) for char in "./"), schema=schema)
-    assert "only the last 1: " in cdc("route", "test", "-c", tailing.config, "--last", 50, "--partitions", 1).err
+    assert "only the last 1: " in tried(tailing, "50", "--partitions", "1").stderr
     server.run("DELETE FROM outbox WHERE event_name = 'l'", schema=schema)
     assert tailing.catch_up().code == 0
     db = server.connect(database=schema)
@@ -42,9 +49,9 @@ def test_the_last_rows_go_where_it_says(server, kafka, schema, new_topic, tmp_pa
         cursor.execute(INSERT, (b"9" * 16, "gone", "x", None, None, None))
         db.commit()
     db.close()
-    shown = cdc("route", "test", "-c", tailing.config, "--last", 5, "-o", "json")
-    assert shown.code == 1, shown.err
-    *good, gone = json.loads(shown.out)
+    shown = tried(tailing, "5", "-o", "json")
+    assert shown.exit_code == 1, shown.stderr
+    *good, gone = json.loads(shown.stdout)
     assert (gone["outcome"], gone["refused"]["reason"]) == ("skip", "topic_missing")
     assert tailing.catch_up().code == 0
     published = {dict(record.headers)["event_id"].decode(): record for record in kafka.read_committed(topic)}
