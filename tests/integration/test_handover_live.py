@@ -40,10 +40,13 @@ def test_there_and_back_under_load(connect, kafka, quiet, tmp_path):
         exchange.start_debezium()
         _a_plan_changes_nothing(exchange)
         _what_would_not_be_exact_is_refused(exchange)
-        _what_fails_on_the_way_leaves_it_as_it_was(exchange)
+        one_is_enough = quiet.kind == "mariadb"  # for what asks nothing of the server
+        if one_is_enough:
+            _what_fails_on_the_way_leaves_it_as_it_was(exchange)
         with exchange.loaded(2.0):
             there = exchange.to_tailer()
-            assert exchange.refused("to-debezium") == "StillAtWork"
+            if one_is_enough:
+                assert exchange.refused("to-debezium") == "StillAtWork"
             back = exchange.to_debezium()
         assert exchange.verdict() == {fault: [] for fault in FAULTS}
         assert connect.ask("GET", f"/connectors/{exchange.name}/config")[1]["snapshot.mode"] == "no_data"
