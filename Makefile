@@ -20,7 +20,7 @@ WITHOUT_SERVERS := $(wildcard tests/unit tests/vectors tests/properties)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: pythons ids help setup venvs up down status demo test unit crash duel outage campaign handover snapshot mariadb-11-8 bench fmt lint clean python
+.PHONY: pythons ids help setup venvs up down status demo test unit crash poison duel outage campaign handover snapshot mariadb-11-8 bench fmt lint clean python
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +46,10 @@ unit: $(READY) ## the tests that need no server
 
 crash: $(READY) ## N (100) kills, freezes, cuts and stalls under load, of tailer, broker and database; resumable
 	@$(VENV)/bin/python tests/crash/campaign.py --faults $(or $(N),$(KILLS)) $(ARGS)
+
+poison: $(READY) ## rows nobody takes under each on_error, the tailer killed at every step, on both servers
+	@SERVERS="mariadb mysql" $(STACK) up
+	@CDC_EVERY_MOMENT=1 $(VENV)/bin/python -m pytest tests/crash/test_crash_poison.py $(ARGS)
 
 duel: $(READY) ## two instances under a supervisor that restarts always, for five minutes
 	@$(VENV)/bin/python tests/crash/duel.py $(ARGS)
