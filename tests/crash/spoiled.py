@@ -36,7 +36,7 @@ def spoil(way: str) -> None:
             first = Batch(before.get(id(self), position), batch.records[: len(batch.records) // 2])
             batch.records = batch.records[len(first.records) :]
             await commit(self, first)
-        before[id(self)] = position
         await commit(self, batch)
+        before[id(self)] = position
 
     KafkaSink.commit = wrong  # type: ignore[method-assign]
