@@ -50,6 +50,7 @@ crash: $(READY) ## N (100) kills, freezes, cuts and stalls under load, of tailer
 poison: $(READY) ## rows nobody takes under each on_error, the tailer killed at every step, on both servers
 	@SERVERS="mariadb mysql" $(STACK) up
 	@CDC_EVERY_MOMENT=1 $(VENV)/bin/python -m pytest tests/crash/test_crash_poison.py $(ARGS)
+	@$(VENV)/bin/python tests/crash/poison.py
 
 duel: $(READY) ## two instances under a supervisor that restarts always, for five minutes
 	@$(VENV)/bin/python tests/crash/duel.py $(ARGS)
