@@ -55,7 +55,7 @@ poison: $(READY) ## rows nobody takes under each on_error, the tailer killed at 
 duel: $(READY) ## two instances under a supervisor that restarts always, for five minutes
 	@$(VENV)/bin/python tests/crash/duel.py $(ARGS)
 
-outage: $(READY) ## the broker frozen, then shut down, five minutes each: the tailer waits, and holds no more memory
+outage: $(READY) ## broker and database frozen, then shut down, five minutes each: the tailer waits, and holds no more memory
 	@$(VENV)/bin/python tests/crash/outage.py $(ARGS)
 
 campaign: $(READY) ## outages of the database under load, each kind TIMES times, then the handovers; goes on where it was cut off

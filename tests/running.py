@@ -20,6 +20,8 @@ from cdc.tailer.run import Options, run_tailer
 from tests.servers import Database, Kafka, until
 
 CDC = Path(sys.executable).with_name("cdc")
+COMPILED = {"PYTHONDONTWRITEBYTECODE": ""}
+"""In the environment of every process that is started: as installed modules are, ours are compiled once, not at each start."""
 
 
 @dataclass
@@ -40,7 +42,7 @@ def cdc(*arguments: object, env: Mapping[str, str] | None = None, seconds: float
         check=False,
         timeout=seconds,
         stdin=subprocess.DEVNULL,
-        env={**os.environ, **(env or {})},
+        env={**os.environ, **COMPILED, **(env or {})},
     )
     return Ended(done.returncode, done.stdout, done.stderr)
 
@@ -111,7 +113,7 @@ class Process:
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=file,
-                env={**os.environ, **(env or {})},
+                env={**os.environ, **COMPILED, **(env or {})},
             )
         return cls(popen, log)
 

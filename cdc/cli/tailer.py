@@ -59,11 +59,14 @@ def run(
 
     Exit codes: 0 done, 1 failed, 2 configuration, 5 fenced by a newer instance, 6 needs a decision.
     """
-    from cdc.settings import load  # noqa: PLC0415 - `cdc --help` need not import the service
-    from cdc.tailer import logs, process  # noqa: PLC0415
-    from cdc.tailer.run import Options, run_tailer  # noqa: PLC0415
+    from cdc.tailer import process  # noqa: PLC0415 - `cdc --help` need not import the service
 
-    settings = load(config)
+    with process.starting():
+        from cdc.settings import load  # noqa: PLC0415
+        from cdc.tailer import logs  # noqa: PLC0415
+        from cdc.tailer.run import Options, run_tailer  # noqa: PLC0415
+
+        settings = load(config)
     logs.configure(log_format, verbose=verbose)  # type: ignore[arg-type] # Choice has just these
     process.settle()
     options = Options(until_caught_up=until_caught_up, instance=instance, take_over=take_over, first_start=first_start)

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import gc
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 YOUNG = 50_000
 """Objects made and not dropped before the collector looks at them: about one full batch."""
@@ -19,9 +21,18 @@ SWITCH_SECONDS = 0.001
 server how it is; by default each of their turns may hold up a Kafka transaction in 5 ms steps."""
 
 
+@contextmanager
+def starting() -> Iterator[None]:
+    """Import and read what a service needs: nothing of that is garbage, and looking for some is a tenth of a start."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
 def settle() -> None:
     """Make this process a service."""
-    gc.collect()
-    gc.freeze()
+    gc.freeze()  # with the few cycles that imports leave: to find them takes 40 ms, and a restart shall be short
     gc.set_threshold(YOUNG, 10, 10)
     sys.setswitchinterval(SWITCH_SECONDS)

@@ -4,6 +4,7 @@ The lone transaction (`lone.py`, a process of its own) is the floor: from its be
 position, as the tailer's has. Contestants take turns in every round; the first second of each is not counted.
 """
 
+import os
 import subprocess
 import sys
 import threading
@@ -18,7 +19,7 @@ from cdc.outbox.table import ddl
 from tests.bench.measure import Rounds, percentile
 from tests.bench.reading import say
 from tests.bench.tailing import OURS, PARTITIONS, THEIRS, Bench, ended
-from tests.running import CDC
+from tests.running import CDC, COMPILED
 from tests.servers import unique
 
 LONE = "a Kafka transaction alone"
@@ -86,7 +87,9 @@ def watching(bench: Bench, topic: str) -> Iterator[Watched]:
 @contextmanager
 def running(bench: Bench, command: list[object]) -> Iterator[None]:
     with bench.log.open("ab") as log:
-        process = subprocess.Popen(list(map(str, command)), stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        process = subprocess.Popen(
+            list(map(str, command)), stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={**os.environ, **COMPILED}
+        )
     try:
         yield
     finally:

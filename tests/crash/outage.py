@@ -1,9 +1,9 @@
-"""The broker is away for minutes, frozen or shut down: the tailer lives, says what it waits for, grows no memory.
+"""Broker or database is away for minutes, frozen or shut down: the tailer lives, says what it waits for, grows no memory.
 
-    .venv/bin/python tests/crash/outage.py [--seconds 300] [--server mariadb|mysql]
+    .venv/bin/python tests/crash/outage.py [--seconds 300] [--server mariadb|mysql] [--away broker|database|both]
 
 `make outage` is this on servers of its own; the short form is in `make test`. Under load all the
-while, so that what arrives has to wait in the database's log and not in memory.
+while, so that what arrives while there is no broker has to wait in the database's log and not in memory.
 """
 
 import argparse
@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 sys.path[0] = str(Path(__file__).resolve().parents[2])
@@ -49,11 +50,21 @@ class Outage:
 
 def broker_away(arena: Arena, way: str, seconds: float) -> Outage:
     """Take the broker away for so long. Raises Stuck if the tailer dies, or nothing comes afterwards."""
+    return away(arena, arena.site.broker, way, seconds)
+
+
+def database_away(arena: Arena, way: str, seconds: float) -> Outage:
+    """The same with the database, whose writers wait as well."""
+    return away(arena, arena.site.server, way, seconds)
+
+
+def away(arena: Arena, server: Instance, way: str, seconds: float) -> Outage:
+    """Take a server away for so long. Raises Stuck if the tailer dies, or nothing comes afterwards."""
     leave, come_back = WAYS[way]
-    tailer, broker = arena.working(), arena.site.broker
+    tailer = arena.working()
     before = largest = resident(tailer)
     lines = len(tailer.said())
-    leave(broker)
+    leave(server)
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if tailer.popen.poll() is not None:
@@ -62,7 +73,7 @@ def broker_away(arena: Arena, way: str, seconds: float) -> Outage:
         time.sleep(0.2)
     words = (line.get("error") or line.get("waiting_for") for line in tailer.said()[lines:])
     said = sorted({re.sub(r"\d+", "N", word) for word in words if word})
-    come_back(broker)
+    come_back(server)
     since, seen, began = arena.now(), arena.watcher.count, time.monotonic()
     if not arena.watcher.wait_for(seen + 1, STUCK_AFTER):
         raise Stuck(f"{way}: nothing came in {STUCK_AFTER:.0f} s:\n{tail_of(tailer)}")
@@ -70,6 +81,9 @@ def broker_away(arena: Arena, way: str, seconds: float) -> Outage:
     arena.await_flow(tailer, since)
     largest = max(largest, resident(tailer))
     return Outage(said, first, time.monotonic() - began, before, largest)
+
+
+AWAY = {"broker": broker_away, "database": database_away}
 
 
 def resident(process: Process) -> float:
@@ -82,16 +96,18 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=float, default=300)
     parser.add_argument("--server", choices=["mariadb", "mysql"], default="mariadb")
+    parser.add_argument("--away", choices=[*AWAY, "both"], default="both")
     given = parser.parse_args()
+    chosen = AWAY if given.away == "both" else [given.away]
     clean = True
     with Grounds() as grounds, tempfile.TemporaryDirectory() as folder:
         site = grounds.site(given.server)
         with Arena(site.database, site.kafka, Path(folder), seed="outage", site=site) as arena:
             arena.writer.start()
-            for way in WAYS:
-                found = broker_away(arena, way, given.seconds)
+            for who, way in product(chosen, WAYS):
+                found = AWAY[who](arena, way, given.seconds)
                 right = found.first < 10 and found.largest - found.before < GROWTH and bool(found.said)
-                print(f"{'' if right else 'NOT '}broker {way} for {given.seconds:.0f} s: {found}", flush=True)
+                print(f"{'' if right else 'NOT '}{who} {way} for {given.seconds:.0f} s: {found}", flush=True)
                 clean &= right
             outcome = arena.settle()
             print(outcome)
