@@ -25,6 +25,7 @@
     │   ├── Diverged                this server lacks transactions we have published   (exit 6)
     │   ├── PreparedRowsUnknown     an XA COMMIT whose rows cannot be found            (exit 6)
     │   ├── StatementInLog          data changed by a statement in text form           (exit 6)
+    │   ├── RowTooLarge             a row over max_row_bytes                           (exit 6)
     │   └── DecodeError             bytes of the log we cannot read                    (exit 6)
     ├── RowRefused                  one row that cannot become a record; the route's
     │   │                           on_error decides, `stop` raises it                 (exit 6)
@@ -52,6 +53,7 @@
     │   ├── StillAtWork             a command found an instance, or another person, at work
     │   ├── CheckpointLost          the checkpoint is gone: never guess                (exit 6)
     │   ├── CheckpointUnreadable    a checkpoint we cannot understand                  (exit 6)
+    │   ├── TransactionTooLong      a source transaction that takes longer than Kafka lets one be open (exit 6)
     │   └── HangingTransaction      a transaction without end hides the checkpoint     (exit 6)
     ├── HandoverRefused             Debezium and the tailer cannot be exchanged exactly (exit 6)
     └── ConnectError                the Kafka Connect side
@@ -197,6 +199,12 @@ class PreparedRowsUnknown(SourceError):
 
 class StatementInLog(SourceError):
     """Data was changed by a statement in text form: its rows are not in the log."""
+
+    exit_code = 6
+
+
+class RowTooLarge(SourceError):
+    """A row of an outbox that has more bytes in the log than `max_row_bytes`."""
 
     exit_code = 6
 
@@ -352,6 +360,12 @@ class CheckpointLost(SinkError):
 
 class CheckpointUnreadable(SinkError):
     """A checkpoint of a higher version, or one that is not ours."""
+
+    exit_code = 6
+
+
+class TransactionTooLong(SinkError):
+    """A source transaction that takes longer than the brokers let a Kafka transaction be open."""
 
     exit_code = 6
 

@@ -27,7 +27,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
-from typing import Any, NamedTuple, Protocol, TypeAlias
+from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
 
 from cdc.errors import Refused, RowRefused
 from cdc.position import Position
@@ -116,6 +116,9 @@ class SourceTransaction(NamedTuple):
 
     `file` and `position` are the byte after its last event, `commit_time` the seconds in
     that event's header, `length` its bytes in the log from its GTID event on (0: not known).
+
+    One that is too large for memory comes in pieces, each with the `earlier` rows that came before. All but the last
+    know only the begin: `position` is that of its first event then, and `length` 0.
     """
 
     gtid: str | None
@@ -124,6 +127,12 @@ class SourceTransaction(NamedTuple):
     commit_time: int
     length: int
     rows: list[Row]
+    earlier: int = 0
+
+    @property
+    def begin(self) -> int:
+        """Where it begins in its file, as far as that is known: the same for all pieces of one."""
+        return self.position - self.length
 
 
 @dataclass(slots=True)
@@ -133,12 +142,17 @@ class Slice:
     `position` is behind all of `transactions` and behind everything before it that held
     no rows of ours; it never lies inside a transaction. `size` is the bytes of the log read.
     `snapshot` is how far a snapshot is behind these rows, which then are the table's and not the log's.
+
+    `piece` is for a source transaction that is larger than memory: `open` says that the only transaction is a piece
+    of one that goes on in the next slice (the position is before it); `last` that the first one is its end;
+    `undone` that the open one was rolled back, or comes again from its begin: nothing of it may be seen.
     """
 
     transactions: list[SourceTransaction]
     position: Position
     size: int
     snapshot: Mapping[str, Any] | None = None
+    piece: Literal["open", "last", "undone"] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,7 +240,7 @@ class Batch:
             return None
         for transaction in part.transactions:
             if at < len(transaction.rows):
-                return Origin(transaction.rows[at], transaction, at + 1)
+                return Origin(transaction.rows[at], transaction, transaction.earlier + at + 1)
             at -= len(transaction.rows)
         raise IndexError(index)
 
@@ -287,8 +301,9 @@ class Observer(Protocol):
     Steps of one source, in order: `standing_by`, `fencing`, `fenced`, `first_start`,
     `founding`, `founded`, `table_added`, at a snapshot `snapshot_begun` or `snapshot_resumed`, `snapshotting`,
     `snapshot_done`, then `opening`, `opened`, `looking_up`, `paused`, `read`, `routed`, `refused`,
-    `beginning`, `sending`, `sent`, `committed`, `advanced`, in trouble `doubt` and
-    `starting_over`, and at the end `stopping` or `caught_up`, `draining`, `released`.
+    `beginning`, `sending`, `sent`, `committed`, `advanced`, around a transaction in pieces
+    `giant_begun`, `giant_piece`, `giant_undone`, in trouble `doubt` and `starting_over`, and at the end
+    `stopping` or `caught_up`, `draining`, `released`.
     Crash tests die at each of them.
     """
 
@@ -345,6 +360,21 @@ class Sink(Protocol):
         Raises Unfit, before anything was sent, for records that Kafka would refuse: without them the batch may
         come again. Raises Doubt: then only fence() may follow, or after Refused, examine().
         """
+
+    async def begin(self, position: Position) -> None:
+        """Open a Kafka transaction that stays open: `add` its pieces, and end it with `commit` or `abandon`.
+
+        `position` is what was committed last. Raises what fence() raises, and Doubt.
+        """
+
+    async def add(self, batch: Batch) -> None:
+        """The records of the batch, and not its position, into the transaction that is open.
+
+        Raises Unfit and Doubt as commit() does, and TransactionTooLong.
+        """
+
+    async def abandon(self, position: Position) -> None:
+        """End the open transaction with nothing of it to be seen."""
 
     async def examine(self, batch: Batch, refused: Refused) -> Mapping[int, RowRefused]:
         """After Refused: which of the batch's records does the broker not take? Then only fence() may follow.

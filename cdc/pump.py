@@ -7,6 +7,8 @@
                committed and start over with fence; only the checkpoint is believed
     release    asked to stop: commit what was read, say we left on purpose
 
+A source transaction that is larger than memory comes in pieces, and goes its own way (`giant`).
+
 It knows only the ports of `cdc.model`, so every step can be tried with any source and sink.
 
 Batching needs no setting: while one Kafka transaction commits, what arrives becomes the
@@ -30,13 +32,14 @@ import asyncio
 import random
 import re
 import time
-from collections.abc import Awaitable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import chain
 from operator import attrgetter
 from typing import Any
 
 from cdc.errors import CdcError, Doubt, PartitionsChanged, Refused, RowRefused, SourceError, Unfit
+from cdc.giant import Giant
 from cdc.model import (
     Batch,
     LogEnd,
@@ -172,24 +175,30 @@ class Pump:
 
     # -- flow ----------------------------------------------------------------------------
 
-    async def _flow(self, position: Position, target: LogEnd | None) -> bool:  # noqa: PLR0912 - one loop, read from top to bottom
+    async def _flow(self, position: Position, target: LogEnd | None) -> bool:  # noqa: PLR0912, PLR0915 - one loop, read from top to bottom
         """Read, route and commit, one commit at a time, until stopped or the target is committed; or out of danger."""
         batch = Batch(position, snapshot=self._snapshot)
         reading: asyncio.Task[Slice] | None = None
         committing: asyncio.Task[tuple[Position, Mapping[str, Any] | None]] | None = None
         stopping = asyncio.ensure_future(self._stopping.wait())
         refused: CdcError | None = None
+        giant: Slice | None = None
         last_commit = time.monotonic()
         try:
             while True:
                 reached = target is not None and batch.snapshot is None and is_reached(batch.position, target)
-                ending = stopping.done() or reached or refused is not None
+                stopped = stopping.done() or reached
+                ending = stopped or refused is not None or giant is not None
                 if committing is None:
                     if self._is_due(batch, idle=time.monotonic() - last_commit, ending=ending):
                         committing = asyncio.create_task(self._commit(batch))
                         batch = Batch(batch.position, snapshot=batch.snapshot)
                     elif refused is not None:
                         raise refused
+                    elif giant is not None and not stopped:
+                        first, giant = giant, None
+                        batch = await self._carry(first, batch, stopping)
+                        continue
                     elif ending:
                         self._observe("caught_up" if reached else "stopping", position=batch.position)
                         return True
@@ -211,7 +220,12 @@ class Pump:
                 if reading is not None and reading.done() and refused is None:
                     done, reading = reading, None
                     try:
-                        await self._take(done.result(), batch)
+                        slice_ = done.result()
+                        if slice_.piece == "open":
+                            giant = slice_  # what came before it is committed first
+                        else:
+                            await self._take(slice_, batch)
+                        del slice_
                     except (RowRefused, SourceError, PartitionsChanged) as error:
                         if error.retryable:
                             raise
@@ -240,7 +254,7 @@ class Pump:
     async def _commit(self, batch: Batch) -> tuple[Position, Mapping[str, Any] | None]:
         rows = _rows(transaction for part in batch.parts for transaction in part.transactions)
         try:
-            await self._send(batch)
+            await self._send(batch, self._sink.commit)
         except (Doubt, RowRefused):
             self._doubts += 1
             self._rows_in_trouble = rows
@@ -257,11 +271,29 @@ class Pump:
         )
         return batch.position, batch.snapshot
 
-    async def _send(self, batch: Batch) -> None:
-        """Commit it, without the records that Kafka would not take. Raises Doubt, and RowRefused for `stop`."""
+    async def _carry(self, first: Slice, batch: Batch, stopping: asyncio.Future[Any]) -> Batch:
+        """A source transaction in pieces, behind the empty batch; what is to be committed next."""
+        assert self.committed is not None  # noqa: S101 - it is behind all that came before
+        giant = Giant(self._source, self._sink, self._observe, take=self._take, send=self._send)
+        try:
+            came = await giant.carry(first, self.committed, stopping)
+        except (Doubt, RowRefused):
+            self._doubts += 1
+            self._rows_in_trouble = max(giant.rows, self._rows_in_trouble)
+            raise
+        self._careful_rows -= giant.rows
+        if isinstance(came, Batch):
+            return came
+        behind = Batch(batch.position)
+        if came is not None:
+            await self._take(came, behind)
+        return behind
+
+    async def _send(self, batch: Batch, send: Callable[[Batch], Awaitable[None]]) -> None:
+        """Send it, without the records that Kafka would not take. Raises Doubt, and RowRefused for `stop`."""
         while True:
             try:
-                return await self._sink.commit(batch)
+                return await send(batch)
             except Unfit as unfit:
                 await self._refusals.amend(batch, unfit.refusals)
             except Refused as refused:

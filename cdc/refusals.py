@@ -30,7 +30,7 @@ LIST_EVERY = 0.1
 _NAME = 80
 
 Place = tuple[str, int, tuple[Value, ...]]
-"""Log file and position of a source transaction's end, and the row in it. In a snapshot many have the same position."""
+"""Log file and place of a source transaction's begin, and the row in it. In a snapshot many have the same place."""
 
 
 @dataclass(slots=True)
@@ -69,7 +69,7 @@ class Refusals:
     def expects(self, slice_: Slice) -> bool:
         """Is there a verdict on a row of this slice?"""
         return bool(self._verdicts) and any(
-            (transaction.file, transaction.position) == place[:2]
+            (transaction.file, transaction.begin) == place[:2]
             for transaction in slice_.transactions
             for place in self._verdicts
         )
@@ -84,7 +84,7 @@ class Refusals:
         origins = [
             Origin(row, transaction, number)
             for transaction in slice_.transactions
-            for number, row in enumerate(transaction.rows, 1)
+            for number, row in enumerate(transaction.rows, transaction.earlier + 1)
         ]
         may_list = True
         for at in range(len(made), len(origins)):
@@ -146,7 +146,7 @@ class Refusals:
     def committed(self, batch: Batch) -> None:
         """The rows of this batch do not come again."""
         if self._verdicts:
-            done = {(t.file, t.position) for part in batch.parts for t in part.transactions}
+            done = {(t.file, t.begin) for part in batch.parts for t in part.transactions}
             self._verdicts = {place: error for place, error in self._verdicts.items() if place[:2] not in done}
 
     # -- one row ---------------------------------------------------------------------------
@@ -179,7 +179,7 @@ class Refusals:
 
 
 def _place(origin: Origin) -> Place:
-    return origin.transaction.file, origin.transaction.position, origin.row.values
+    return origin.transaction.file, origin.transaction.begin, origin.row.values
 
 
 def _not_kept(error: RowRefused) -> Exception:

@@ -1,7 +1,8 @@
 """The binary log, without I/O: bytes in, finished source transactions out.
 
     feed          `Feed`: the one door; packets or file bytes to transactions      <- read this first
-    reader        what every rare event does; groups: how transactions end
+    reader        what every rare event does; groups: how transactions end, or come in pieces
+    payloads      events inside of one event; inflate: what MySQL has compressed
     packets       packets that are not one event each
     refusals      errors that carry something
     events        names, kinds and fixed parts of events
@@ -22,6 +23,6 @@ an error of `cdc.errors` with file and position, never in a guess.
 from __future__ import annotations
 
 from cdc.binlog.feed import Feed
-from cdc.binlog.refusals import ServerSaid, UnknownXaRows
+from cdc.binlog.refusals import ReadAgain, ServerSaid, UnknownXaRows
 
-__all__ = ["Feed", "ServerSaid", "UnknownXaRows"]
+__all__ = ["Feed", "ReadAgain", "ServerSaid", "UnknownXaRows"]

@@ -16,8 +16,8 @@ import zlib
 from collections.abc import Collection, Iterator, Sequence
 
 from cdc.binlog import events
-from cdc.binlog.compressed import payload
 from cdc.binlog.feed import Feed
+from cdc.binlog.inflate import opened
 from cdc.binlog.packets import HEAD, WHOLE
 from cdc.binlog.refusals import UnknownXaRows
 from cdc.model import Row, SourceTransaction, TableSpec
@@ -118,7 +118,7 @@ class FirstGroup:
 
 def _inner(body: bytes, *, checksums: bool) -> Iterator[bytes]:
     """The events of a payload, as they would stand in the log."""
-    data = b"".join(payload(body))
+    data = b"".join(opened(body))
     at = 0
     while at < len(data):
         size = int.from_bytes(data[at:][_SIZE], "little")

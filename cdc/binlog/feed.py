@@ -37,6 +37,7 @@ from cdc.binlog.events import (
     OTHER,
     PASS,
     TEXT,
+    TRANSACTION_PAYLOAD,
     WRITE,
 )
 from cdc.binlog.packets import HEAD, LARGEST, WHOLE, is_end
@@ -88,19 +89,35 @@ class Feed(Shortcut):
         if data:
             self._parts.append(data)
             self._have += len(data)
-        if self._have >= self._need or self._retry:
-            self._retry = False
-            buffer = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
-            try:
-                done = self._walk(buffer, self._crc, framed=self._framed)
-            except Exception as error:  # noqa: BLE001 - kept, and raised below or at the next call
-                self._failure, done = error, self._at_buffer
-            self._parts = [buffer[done:]] if done < len(buffer) else []
-            self._have = len(buffer) - done
+        try:
+            while self._inflate() if self._inside is not None else self._advance():
+                pass
+        except FOREIGN as error:
+            self._failure = undecodable(error, TRANSACTION_PAYLOAD, f"{self._progress.file}:{self._begin}")
+            self._failure.__cause__ = error
+        except CdcError as error:
+            self._failure = self._placed(error, self._begin)
+            self._failure.__cause__ = None if self._failure is error else error
         out, self._out = self._out, []
         if self._failure is not None and not out:
             raise self._failure
         return out
+
+    def _advance(self) -> bool:
+        """Walk what has come, if it is enough to; True where a payload was met that is to be read on."""
+        if self._failure is not None or not (self._have >= self._need or self._retry):
+            return False
+        self._retry = False
+        buffer = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
+        try:
+            done = self._walk(buffer, self._crc, framed=self._framed)
+        except Exception as error:  # noqa: BLE001 - kept, and raised below or at the next call
+            self._failure, done = error, self._at_buffer
+        self._parts = [buffer[done:]] if done < len(buffer) else []
+        self._have = len(buffer) - done
+        if self._failure is not None:
+            return False
+        return (self._inside is not None and not self._paused) or (self._inside is None and self._streams())
 
     def _walk(self, buf: bytes, crc: int, *, framed: bool) -> int:  # noqa: PLR0912, PLR0915 - hot: calls cost more than lines
         """Go through all events that are complete; the place behind the last one.
@@ -109,6 +126,7 @@ class Feed(Shortcut):
         """
         p, lead, kind = 0, 5 if framed else 0, _NO_KIND
         end, crc32, kinds, keys, big = len(buf), zlib.crc32, self._kinds, self._keys, self._big
+        largest = self.largest_row
         pos = before = self._progress.at
         last_size, last_body, definition, active, mapped = self._map
         self._need, self._position = 0, None
@@ -177,7 +195,7 @@ class Feed(Shortcut):
                         if not last_body.startswith(buf[e + 19 : e + 25]):
                             if self._others:
                                 self._rows_of_others(buf, e, stop, kind)
-                        elif kind != definition.kind or not buf.startswith(definition.head, e + 27):
+                        elif size > largest or kind != definition.kind or not buf.startswith(definition.head, e + 27):
                             self._rows(buf, e, stop, kind, definition)
                         else:
                             tx = self._tx
@@ -223,6 +241,9 @@ class Feed(Shortcut):
                     last_size, last_body, definition, active, mapped = self._map
                     crc = self._crc if framed or self._outer is None else 0
                     pos = self._progress.at
+                    if self._outer is None and self._inside is not None:  # first all of what is inside
+                        p = nxt
+                        break
                 p = nxt
         except FOREIGN as error:
             pos = before
@@ -250,6 +271,8 @@ class Feed(Shortcut):
             if not self._big.size and length != WHOLE:
                 self.eof = is_end(payload)
                 return p + HEAD + length
+            if not self._big.size:
+                self._large(payload)
             self._big.add(payload)
             p += HEAD + length
             if length != WHOLE:

@@ -16,8 +16,8 @@ from cdc.binlog import events
 from cdc.binlog.definition import Definition
 from cdc.binlog.events import HEADER, Xid
 from cdc.binlog.progress import Progress, text_of
-from cdc.binlog.refusals import UnknownXaRows
-from cdc.binlog.transaction import Prepared, Transactions, UnknownXid, key_of, parse_xid
+from cdc.binlog.refusals import ReadAgain, UnknownXaRows
+from cdc.binlog.transaction import Again, Prepared, Transactions, UnknownXid, key_of, parse_xid
 from cdc.model import Row, SourceTransaction
 from cdc.position import Position, PreparedTransaction
 
@@ -37,6 +37,8 @@ class Groups:
             self._tx.prepared[key_of(parse_xid(known.xid))] = Prepared(known, None)
         self._gtid: bytes | None = None
         self._begin, self._begun = start.position, False
+        self._xa_begin: tuple[str, int] | None = None  # of the last XA START
+        self._again: ReadAgain | None = None
         self._outer: partial[None] | None = None  # inside of a payload: INSIDE, then how its group ends
         self._others: dict[bytes, Definition] = {}  # wanted tables of the group but the last one mapped, by table id
         self._out: list[SourceTransaction] = []
@@ -75,6 +77,52 @@ class Groups:
         for prepared in self._tx.prepared.values():
             prepared.rows, prepared.size = None, 0
 
+    # -- a group in pieces ---------------------------------------------------------------
+
+    @property
+    def open_bytes(self) -> int:
+        """Bytes of the log whose rows the open group holds; 0 for an XA transaction, whose rows may wait for long."""
+        return 0 if self._xa_begin == (self._progress.file, self._begin) else self._tx.size
+
+    @property
+    def in_pieces(self) -> bool:
+        """Were rows of the open group handed out?"""
+        return self._tx.given > 0 or self._tx.lost
+
+    def hand_out(self, size: int) -> SourceTransaction | None:
+        """A piece of the open group, some `size` bytes of it. None: there is nothing to hand out."""
+        gtid, progress, tx = self._gtid, self._progress, self._tx
+        if gtid is not None and progress.contains(gtid):
+            tx.drop()  # it came before
+            return None
+        rows, before = tx.hand_out(size)
+        if not rows:
+            return None
+        time = int.from_bytes(gtid[:4], "little") if gtid is not None else 0
+        return SourceTransaction(text_of(gtid), progress.file, self._begin, time, 0, rows, before)
+
+    def take_back(self) -> bool:
+        """Was the group in pieces given up? Says it once."""
+        taken_back, self._tx.taken_back = self._tx.taken_back, False
+        return taken_back
+
+    def leave_out(self, again: ReadAgain) -> None:
+        """When the group comes again, these rows of it are undone."""
+        self._again = again
+
+    def _savepoint(self, name: str) -> None:
+        if self._again is not None and (self._again.file, self._again.begin) == (self._progress.file, self._begin):
+            self._tx.known = self._again.ranges
+        self._tx.savepoint(name)
+
+    def _last_piece(self) -> tuple[list[Row], int]:
+        try:
+            return self._tx.last_piece()
+        except Again as again:
+            raise ReadAgain(self._progress.file, self._begin, again.ranges) from again
+
+    # -- ends ----------------------------------------------------------------------------
+
     def _close_group(self) -> None:
         self._gtid, self._begun = None, False
         if self._others:
@@ -88,13 +136,15 @@ class Groups:
             return self._gtid[HEADER + 12] & 1 == 1
         return not self._begun
 
-    def _commit(self, time: int, end: int, rows: list[Row] | None = None) -> None:
+    def _commit(self, time: int, end: int, rows: list[Row] | None = None, before: int = 0) -> None:
         """The group is finished; its rows, or those given, are committed."""
         gtid, begin, progress, tx = self._gtid, self._begin, self._progress, self._tx
         if gtid is None and not self._begun:
             raise ValueError("the end of a transaction that has not begun")
+        if rows is None and (tx.base or tx.known is not None):
+            rows, before = self._last_piece()
         if self._outer is not None:
-            self._defer(partial(self._commit, rows=tx.take() if rows is None else rows))
+            self._defer(partial(self._commit, rows=tx.take() if rows is None else rows, before=before))
             return
         progress.finished = gtid, begin, end, time
         fresh = gtid is None or progress.add(gtid)
@@ -104,9 +154,10 @@ class Groups:
                 tx.rows, tx.size = [], 0
         if tx.savepoints:
             tx.savepoints.clear()
-        if rows:
+        if rows or before:
             if fresh:
-                self._out.append(SourceTransaction(text_of(gtid), progress.file, end, time, end - begin, rows))
+                length = end - begin
+                self._out.append(SourceTransaction(text_of(gtid), progress.file, end, time, length, rows, before))
             else:
                 self.repeated += 1
         self._gtid, self._begun = None, False

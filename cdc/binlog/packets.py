@@ -33,14 +33,14 @@ class Joiner:
             self._expected = int.from_bytes(part[10:14], "little") + 1
             if part[0] or self._expected > LARGEST:
                 raise ValueError("packets that make no event")
-        self._parts.append(part)
+        self._parts.append(part if self._parts else part[1:])
         self.size += len(part)
         if self.size > self._expected:
             raise ValueError("packets that make no event")
 
     def take(self) -> bytes:
         """The event, when its last packet is in. Raises ValueError where its size is another."""
-        event, right = b"".join(self._parts)[1:], self.size == self._expected
+        event, right = b"".join(self._parts), self.size == self._expected
         self._parts, self.size = [], 0
         if not right:
             raise ValueError("an event whose size is not that of its packets")

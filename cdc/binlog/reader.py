@@ -17,9 +17,9 @@ from functools import partial
 from cdc.binlog import compressed, events, table_map
 from cdc.binlog.definition import Definition
 from cdc.binlog.events import CRC_RESIDUE, HEADER
-from cdc.binlog.groups import INSIDE, Groups
-from cdc.binlog.packets import Joiner
-from cdc.binlog.refusals import ServerSaid, UnknownXaRows, statement_in_log
+from cdc.binlog.groups import Groups
+from cdc.binlog.packets import LARGEST, Joiner
+from cdc.binlog.refusals import ReadAgain, ServerSaid, UnknownXaRows, row_too_large, statement_in_log
 from cdc.binlog.statements import Verb, meaning
 from cdc.binlog.transaction import key_of, parse_xid
 from cdc.binlog.updates import Changes
@@ -32,6 +32,9 @@ _FILE_NAME = re.compile(r"[^\x00-\x1f]{1,500}\.\d+")
 _DEFINITIONS = 256
 _FAR = 1 << 31
 _WITH_EXTRA_DATA = (events.WRITE_ROWS, events.WRITE_ROWS_COMPRESSED, events.DELETE_ROWS, events.DELETE_ROWS_COMPRESSED)
+_WRITES = (events.WRITE_ROWS_V1, events.WRITE_ROWS, events.WRITE_ROWS_COMPRESSED_V1, events.WRITE_ROWS_COMPRESSED)
+_MANY_ROWS = 1 << 20
+"""Events of many rows are smaller (`binlog_row_event_max_size`, 8 KiB by default)."""
 _NO_MAP = (0, b"", None, False, False)
 
 
@@ -52,6 +55,8 @@ class Reader(Groups, ABC):
         super().__init__(start, learn_gtids=flavour == "mariadb" or not framed)
         self.flavour = flavour
         self.eof = False
+        self.largest_row = LARGEST
+        """Bytes in the log; a row with more is refused."""
         self.history_rows = 0
         """Rows of system-versioned tables that an UPDATE wrote: no INSERTs."""
         self._framed = framed
@@ -112,7 +117,7 @@ class Reader(Groups, ABC):
 
     def _unfinished(self) -> None:
         """A group begins while another is open."""
-        if self._tx.rows or self._tx.savepoints:
+        if self._tx.rows or self._tx.savepoints or self._tx.base:
             raise ValueError("a transaction begins inside another one")
         self._progress.add(self._gtid or b"\0" * HEADER)
         self._close_group()
@@ -156,12 +161,16 @@ class Reader(Groups, ABC):
             definition.kind, definition.head = kind, buf[e + HEADER + 8 : q]
             definition.usual = image, image.compiled, image.null_bytes, q - e
         if kind >= events.WRITE_ROWS_COMPRESSED_V1:
+            self._fits(definition, compressed.length(buf[q : q + 5]))
             buf = compressed.unpack(buf[q:stop])
             q, stop = 0, len(buf)
+            self._tx.size += stop
         rows, null_bytes, decoders, history = self._tx.rows, image.null_bytes, image.compiled, 0
         while q < stop:
-            nulls = buf[q : q + null_bytes]
+            nulls, begin = buf[q : q + null_bytes], q
             row, q = (decoders.get(nulls) or image.decoder(nulls))(buf, q + null_bytes)
+            if q - begin > self.largest_row:
+                raise row_too_large(definition.spec, q - begin, self.largest_row)
             if row is None:
                 history += 1
             else:
@@ -169,6 +178,17 @@ class Reader(Groups, ABC):
         if q != stop:
             raise ValueError("a row that ends behind its event")
         self.history_rows += history
+
+    def _fits(self, definition: Definition, size: int) -> None:
+        """Refuse rows by the size of what they come in, before they are all here. Only a lone row makes it large."""
+        if size > max(self.largest_row, _MANY_ROWS):
+            raise row_too_large(definition.spec, size, self.largest_row)
+
+    def _large(self, begin: bytes) -> None:
+        """The first packet of an event of many: rows that are too large are not waited for."""
+        head = begin[1:]
+        if head[4] in _WRITES and (definition := self._definition_of(head)) is not None:
+            self._fits(definition, int.from_bytes(head[9:13], "little"))
 
     def _deleted(self, raw: bytes, kind: int, crc: int) -> None:
         """The rows of a DELETE_ROWS event, which are written like those of a WRITE_ROWS event."""
@@ -292,7 +312,7 @@ class Reader(Groups, ABC):
             progress.at = place
 
     def _query(self, body: bytes, time: int, end: int) -> None:
-        query = events.query(body)
+        query, progress = events.query(body), self._progress
         verb, name, xid = meaning(query.text)
         if verb is Verb.COMMIT:
             self._commit(time, end)
@@ -300,13 +320,15 @@ class Reader(Groups, ABC):
             self._tx.clear()
             self._commit(time, end)
         elif verb is Verb.SAVEPOINT:
-            self._tx.savepoint(name)
+            self._savepoint(name)
         elif verb is Verb.ROLLBACK_TO:
             self._tx.rollback_to(name)
         elif verb is Verb.RELEASE:
             self._tx.release(name)
         elif verb in (Verb.BEGIN, Verb.XA_START):
             self._begun = True
+            if verb is Verb.XA_START:
+                self._xa_begin = progress.file, self._begin
         elif verb is Verb.XA_COMMIT and xid is not None:
             self._xa_commit(xid, time, end)
         elif verb is Verb.XA_ROLLBACK and xid is not None:
@@ -338,19 +360,9 @@ class Reader(Groups, ABC):
         else:
             self._prepare(xid, time, end)
 
+    @abstractmethod
     def _payload(self, body: bytes, time: int, end: int) -> None:
-        """The events inside a TRANSACTION_PAYLOAD, as if they stood here; its end counts when all of it was right."""
-        rest, self._outer = b"", self._outer or INSIDE
-        try:
-            for piece in compressed.payload(body):
-                rest += piece
-                if len(rest) >= self._need:
-                    rest = rest[self._walk(rest, 0, framed=False) :]
-        finally:
-            finish, self._outer, self._need, self._progress.at = self._outer, None, 0, end
-        if rest or finish is INSIDE or (self._tx.rows and finish.func != self._prepare):
-            raise ValueError("a payload that does not end where its transaction does")
-        finish(time, end)
+        """The events inside a TRANSACTION_PAYLOAD, as if they stood here."""
 
     @abstractmethod
     def _walk(self, buf: bytes, crc: int, *, framed: bool) -> int:
@@ -358,7 +370,7 @@ class Reader(Groups, ABC):
 
     def _placed(self, error: CdcError, at: int) -> CdcError:
         """The same error, saying where, once."""
-        if self._is_placed or isinstance(error, ServerSaid | UnknownXaRows | DecodeError):
+        if self._is_placed or isinstance(error, ServerSaid | UnknownXaRows | DecodeError | ReadAgain):
             return error
         self._is_placed = True
         return type(error)(f"{error.message} (at {self._progress.file}:{at})", hint=error.hint)

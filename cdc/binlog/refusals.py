@@ -7,7 +7,8 @@ text (a server's refusal has many meanings), and which XA transaction's rows to 
 from __future__ import annotations
 
 from cdc.binlog.events import name_of
-from cdc.errors import DecodeError, PreparedRowsUnknown, SourceError, StatementInLog
+from cdc.errors import DecodeError, PreparedRowsUnknown, RowTooLarge, SourceError, StatementInLog
+from cdc.model import TableSpec
 from cdc.position import PreparedTransaction
 
 DAMAGED = (
@@ -40,6 +41,21 @@ class UnknownXaRows(PreparedRowsUnknown):
         self.where = where
 
 
+class ReadAgain(SourceError):
+    """The end of a group of which too much was handed out: read it again from its begin, and `leave_out` these rows.
+
+    No trouble: whoever reads in pieces catches it.
+    """
+
+    retryable = True
+
+    def __init__(self, file: str, begin: int, ranges: tuple[tuple[int, int], ...]) -> None:
+        super().__init__(
+            f"the transaction at {file}:{begin} takes back rows that were read already", hint="it is read again"
+        )
+        self.file, self.begin, self.ranges = file, begin, ranges
+
+
 def statement_in_log(text: bytes, schemas: tuple[bytes, ...]) -> StatementInLog:
     """For a text that may have put rows into a table."""
     # The first word only: what follows may be anybody's data.
@@ -50,6 +66,15 @@ def statement_in_log(text: bytes, schemas: tuple[bytes, ...]) -> StatementInLog:
         hint="some session has binlog_format=STATEMENT or MIXED; set it to ROW. Its rows are not in the log: find "
         "them in the table. Schemas where this is harmless can be listed as `statements_allowed_in`; to go on "
         "behind it: cdc checkpoint set -c FILE --source NAME --to POSITION",
+    )
+
+
+def row_too_large(table: TableSpec, size: int, largest: int) -> RowTooLarge:
+    """For a row over `max_row_bytes`."""
+    return RowTooLarge(
+        f"a row of {table} has {size} bytes in the log, and max_row_bytes is {largest}",
+        hint="nothing of its transaction is published. Raise max_row_bytes of the source; or go on behind it: cdc "
+        "checkpoint set -c FILE --source NAME --to POSITION",
     )
 
 

@@ -17,8 +17,8 @@ from abc import ABC
 
 from cdc.binlog.events import BEGIN, CRC_RESIDUE, HEADER, KINDS, QUERY, TABLE_MAP, XID
 from cdc.binlog.packets import WHOLE
+from cdc.binlog.payloads import Payloads
 from cdc.binlog.progress import text_of
-from cdc.binlog.reader import Reader
 from cdc.model import Row, SourceTransaction
 
 packet = struct.Struct("<IBIB8xI").unpack_from
@@ -28,7 +28,7 @@ FOREIGN = (ValueError, LookupError, TypeError, OverflowError, struct.error, zlib
 _CRC = 4
 
 
-class Shortcut(Reader, ABC):
+class Shortcut(Payloads, ABC):
     """Names with an underscore are shared with `Feed` only."""
 
     def _usual_groups(self, buf: bytes, p: int, pos: int) -> tuple[int, int]:  # noqa: PLR0912, PLR0915 - hot: one group from top to bottom
@@ -87,6 +87,7 @@ class Shortcut(Reader, ABC):
                     q = e - 1 + (head & WHOLE)
                     if (
                         status
+                        or q - e > self.largest_row
                         or crc32(buf[e:q]) != CRC_RESIDUE
                         or not buf.startswith(table, e + HEADER)
                         or not buf.startswith(rows_head, e + HEADER + 8)
@@ -117,7 +118,7 @@ class Shortcut(Reader, ABC):
                     at += ends - at & 0xFFFFFFFF
                 fresh = progress.add(gtid)
                 if rows and fresh:
-                    self._out.append(new(SourceTransaction, (text_of(gtid), file, at, time, at - begin, rows)))
+                    self._out.append(new(SourceTransaction, (text_of(gtid), file, at, time, at - begin, rows, 0)))
                 elif rows:
                     self.repeated += 1
                 self.history_rows += history

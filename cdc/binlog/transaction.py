@@ -13,6 +13,11 @@ A savepoint set again moves (the server deletes the older one of that name); ROL
 keeps the savepoint and forgets the later ones. Xids are told apart by gtrid and bqual,
 as both servers do.
 
+A group that is too large for memory is handed out in pieces before its end is seen (`hand_out`). Rows are numbered
+as they come, from 0, and what savepoints undo is noted as ranges of these numbers. Undone rows that were handed out
+already cannot be taken back: what came is `lost`, the group is only counted on to its end, and `Again` says there
+which rows a second reading has to leave out; that one knows them before it begins (`known`), and hands out the rest.
+
 Rows of a prepared transaction may not be here: prepared before we began to read, or
 given away to save memory. Its commit then is `Unknown`, and whoever reads the log can
 hand them in (`supply`).
@@ -28,6 +33,8 @@ from cdc.model import Row
 from cdc.position import PreparedTransaction
 
 XidKey: TypeAlias = tuple[bytes, bytes]
+Ranges: TypeAlias = tuple[tuple[int, int], ...]
+"""Numbers of rows: first and behind the last, in order, none touching another."""
 
 
 def key_of(xid: Xid) -> XidKey:
@@ -56,6 +63,14 @@ class UnknownXid(Exception):
     """An XA COMMIT whose rows are not here; the reader makes an error of the tree of it."""
 
 
+class Again(Exception):
+    """The end of a group of which too much was handed out; `ranges` of its rows' numbers are undone."""
+
+    def __init__(self, ranges: Ranges) -> None:
+        super().__init__(ranges)
+        self.ranges = ranges
+
+
 class UnknownSavepoint(ValueError):
     """A ROLLBACK TO a savepoint that this group has not set."""
 
@@ -66,7 +81,17 @@ class Transactions:
 
     rows: list[Row] = field(default_factory=list)
     size: int = 0
-    savepoints: list[tuple[str, int]] = field(default_factory=list)
+    base: int = 0
+    """How many of the group's rows so far are not in `rows`: handed out, or undone."""
+    given: int = 0
+    """How many were handed out."""
+    lost: bool = False
+    known: Ranges | None = None
+    undone: list[tuple[int, int]] = field(default_factory=list)
+    taken_back: bool = False
+    """Was a group of which rows were handed out given up? For the reader to see and to put back."""
+    savepoints: list[tuple[str, int, int]] = field(default_factory=list)
+    """Name, number of the next row, its index in `rows`, which is negative once it was handed out."""
     prepared: dict[XidKey, Prepared] = field(default_factory=dict)
     watched: XidKey | None = None
     watched_is_committed: bool = False
@@ -74,23 +99,74 @@ class Transactions:
 
     def clear(self) -> None:
         """The group is over, or never was."""
+        if self.given:
+            self.taken_back = True
         self.rows.clear()
-        self.savepoints.clear()
-        self.size = 0
+        self._forget()
 
     def take(self) -> list[Row]:
         """The group's rows, which leave it."""
-        rows, self.rows, self.size = self.rows, [], 0
-        self.savepoints.clear()
+        rows, self.rows = self.rows, []
+        self._forget()
         return rows
+
+    def _forget(self) -> None:
+        self.savepoints.clear()
+        self.undone.clear()
+        self.size = self.base = self.given = 0
+        self.lost, self.known = False, None
+
+    # -- pieces ----------------------------------------------------------------------------
+
+    def hand_out(self, size: int) -> tuple[list[Row], int]:
+        """Some `size` bytes of the open group's rows, which leave it, and how many have left before."""
+        count = len(self.rows) if size >= self.size else max(1, len(self.rows) * size // self.size)
+        rows, self.rows = self.rows[:count], self.rows[count:]
+        kept = self._without_undone(rows)
+        self.size -= min(size, self.size)
+        self.savepoints = [(name, number, index - count) for name, number, index in self.savepoints]
+        self.base += count
+        before = self.given
+        if self.lost:
+            return [], before
+        self.given += len(kept)
+        return kept, before
+
+    def drop(self) -> None:
+        """The open group's rows so far are not wanted."""
+        self.hand_out(self.size)
+        self.given = 0
+
+    def last_piece(self) -> tuple[list[Row], int]:
+        """The rest of a group's rows at its commit, and how many were handed out before. Raises Again."""
+        if self.lost:
+            ranges = tuple(self.undone)
+            self.clear()
+            raise Again(ranges)
+        rows, before = self._without_undone(self.rows), self.given
+        self.take()
+        return rows, before
+
+    def _without_undone(self, rows: list[Row]) -> list[Row]:
+        """What the second reading keeps of `rows`, the first of which has the number `base`."""
+        if self.known is None:
+            return rows
+        kept, at, end = [], self.base, self.base + len(rows)
+        for first, behind in self.known:
+            if behind > at and first < end:
+                kept += rows[at - self.base : max(first, at) - self.base]
+                at = min(behind, end)
+        return kept + rows[at - self.base :]
+
+    # -- savepoints ------------------------------------------------------------------------
 
     def savepoint(self, name: str) -> None:
         """SAVEPOINT: one of the same name is replaced."""
         self.savepoints = [point for point in self.savepoints if point[0] != name]
-        self.savepoints.append((name, len(self.rows)))
+        self.savepoints.append((name, self.base + len(self.rows), len(self.rows)))
 
     def _find(self, name: str) -> int:
-        for i, (known, _) in enumerate(self.savepoints):
+        for i, (known, _, _) in enumerate(self.savepoints):
             if known == name:
                 return i
         raise UnknownSavepoint(f"a savepoint {name!r} that was not set")
@@ -98,8 +174,21 @@ class Transactions:
     def rollback_to(self, name: str) -> None:
         """ROLLBACK TO: rows and savepoints since then are gone, the savepoint stays."""
         i = self._find(name)
-        del self.rows[self.savepoints[i][1] :]
+        _, number, index = self.savepoints[i]
         del self.savepoints[i + 1 :]
+        if self.known is not None:
+            return  # they were left out, or will be
+        now = self.base + len(self.rows)
+        while self.undone and self.undone[-1][1] >= number:
+            number = min(number, self.undone.pop()[0])
+        if now > number:
+            self.undone.append((number, now))
+        if index < 0 and self.given:
+            self.lost = True
+        index = max(index, 0)
+        self.base += len(self.rows) - index
+        del self.rows[index:]
+        self.savepoints[i] = (name, self.base + len(self.rows), len(self.rows))
 
     def release(self, name: str) -> None:
         """RELEASE SAVEPOINT: it and the later ones are forgotten, rows stay."""

@@ -7,6 +7,9 @@
              -> Unfit        records Kafka would refuse; nothing sent ready -> ready
              -> Doubt        all or nothing, nobody knows             ready -> nothing but fence() helps
              -> Refused      a doubt: the broker refused records      ready -> examine() may tell which
+    begin()                  a transaction that stays open            ready -> open
+    add()                    records into it                          open -> open
+    commit(), abandon()      all of it, or nothing                    open -> ready
     examine()                finds them in transactions never ended   any   -> nothing but fence() helps
     close()                  with `release`: a last checkpoint that says goodbye
 
@@ -47,6 +50,7 @@ from cdc.kafka.cluster import Cluster
 from cdc.kafka.delivery import FENCED, deliver, doubt, send, true_reason
 from cdc.kafka.expiry import Expiry
 from cdc.kafka.fitting import Fitting, Packed
+from cdc.kafka.giant import OpenTransaction, longest
 from cdc.kafka.heartbeat import Heartbeat
 from cdc.kafka.limits import Limits
 from cdc.kafka.search import Search, probe
@@ -101,6 +105,7 @@ class KafkaSink:
         self._fitting = Fitting(self._limits, self._spread)
         self._expiry = Expiry(self._limits, observer)
         self._producer: AIOKafkaProducer | None = None
+        self._open: OpenTransaction | None = None
         self._epoch: tuple[int, int] | None = None  # of our last producer; None: never fenced
         self._read_to = 0  # behind what we know of the topic: its end when we had fenced, or our last checkpoint
         self._wrote = False  # have we committed since we became the writer?
@@ -120,10 +125,13 @@ class KafkaSink:
         Stands by while another instance lives, or, where `patient` is False, raises Fenced then. Raises Fenced,
         CheckpointLost, CheckpointUnreadable, HangingTransaction, KafkaUnavailable, KafkaAccessDenied.
         """
+        return await self._fence(self._transaction_timeout)
+
+    async def _fence(self, transaction_timeout: float) -> Checkpoint | None:
         await self._discard()
         try:
             reason = await self._look_around()
-            return await self._become_writer(reason)
+            return await self._become_writer(reason, transaction_timeout)
         except BaseException as error:
             await self._heartbeat.stop()
             await self._discard()
@@ -196,7 +204,7 @@ class KafkaSink:
             raise first.lost(self.names, why)
         return f"--first-start, although the checkpoint is gone: {why}"
 
-    async def _become_writer(self, reason: str | None) -> Checkpoint | None:
+    async def _become_writer(self, reason: str | None, transaction_timeout: float) -> Checkpoint | None:
         """Start the producer, then read; in this order."""
         names = self.names
         self._say("fencing", instance=self.instance, transactional_id=names.transactional_id)
@@ -204,7 +212,7 @@ class KafkaSink:
             self._address,
             self._deadline / 3,
             transactional_id=names.transactional_id,
-            transaction_timeout_ms=int(self._transaction_timeout * 1000),
+            transaction_timeout_ms=int(transaction_timeout * 1000),
             compression_type=self._compression,
         )
         async with asyncio.timeout(self._fence_deadline):
@@ -214,7 +222,7 @@ class KafkaSink:
         self._epoch = (manager.producer_id, manager.producer_epoch)
         self._written, self._wrote, self._was_fenced = 0, False, False
         self._heartbeat.start(self._epoch)
-        reading = await read_settled(self._cluster, names, patience=self._transaction_timeout + _HANGING_MARGIN)
+        reading = await read_settled(self._cluster, names, patience=transaction_timeout + _HANGING_MARGIN)
         self._read_to = reading.end
         record = reading.get(names.checkpoint_key)
         if record is not None and record.value is not None:
@@ -259,9 +267,9 @@ class KafkaSink:
         if self._founding:
             await self._discard()
             raise Doubt("commit() before found()", hint="a first start must be founded first")
-        count = len(batch.records)
+        count, is_open = len(batch.records), self._open is not None
         what = f"{count} records up to {batch.position}"
-        packed = await self._pack(what, [*batch.records, self._checkpoint(batch.position, batch.snapshot)])
+        packed = await self._pack(what, batch.records, self._checkpoint(batch.position, batch.snapshot))
         self._expiry.look(batch.records)
         self._say("beginning", records=count, position=str(batch.position))
         async with self._transaction(what) as producer:
@@ -271,6 +279,51 @@ class KafkaSink:
         self._written += count + 1
         self._read_to, self._snapshot = end, batch.snapshot
         self._say("committed", records=count, transactions=batch.transactions, position=str(batch.position))
+        if is_open:
+            await self._exchange(batch.position, self._transaction_timeout)
+
+    async def begin(self, position: Position) -> None:
+        """Open a transaction that stays open. Raises all that fence() raises, and Doubt."""
+        limit = max(self._transaction_timeout, longest(await self._broker_settings(), self._transaction_timeout))
+        await self._exchange(position, limit)
+        async with self._guarded("a transaction in pieces") as producer:
+            await producer.begin_transaction()
+        self._open = OpenTransaction(self.names.source, limit)
+
+    async def add(self, batch: Batch) -> None:
+        """The records of the batch into the transaction that is open. Raises Unfit, Doubt and TransactionTooLong."""
+        count = len(batch.records)
+        what = f"a piece of {count} records"
+        if self._open is None:
+            raise Doubt(f"{what} without a transaction for it", hint="begin() comes first")
+        self._open.look(what)
+        packed = await self._pack(what, batch.records)
+        self._expiry.look(batch.records)
+        async with self._guarded(what) as producer:
+            await send(producer, packed, self.names.topic, limits=self._limits)
+        self._open.records += count
+        self._written += count
+        self._say("giant_piece", records=self._open.records, seconds=self._open.seconds)
+
+    async def abandon(self, position: Position) -> None:
+        """End the open transaction with nothing of it to be seen."""
+        await self._exchange(position, self._transaction_timeout)
+
+    async def _exchange(self, position: Position, transaction_timeout: float) -> None:
+        """Another producer, with another timeout; `position` is what we have committed."""
+        checkpoint = await self._fence(transaction_timeout)
+        if checkpoint is None or checkpoint.position.to_json() != position.to_json():
+            await self._discard()
+            raise Doubt(
+                f"the checkpoint of source {self.names.source} is not the one that was written last",
+                hint="nothing to do: reading begins again at the checkpoint",
+            )
+
+    async def _broker_settings(self) -> Mapping[str, str]:
+        try:
+            return await self._cluster.broker_settings()
+        except FOREIGN as error:
+            raise await explain(self._address, error, "asking for the settings of a broker") from error
 
     def _checkpoint(self, position: Position, snapshot: Mapping[str, Any] | None, *, released: bool = False) -> Record:
         last, names = self._last, self.names
@@ -286,18 +339,18 @@ class KafkaSink:
         )
         return Record(names.topic, 0, names.checkpoint_key, encode(checkpoint), [], None)
 
-    async def _pack(self, what: str, records: Sequence[Record]) -> Packed:
-        """Pack the records of a batch and, as the last one, its checkpoint. Raises Unfit for those of the batch."""
+    async def _pack(self, what: str, records: Sequence[Record], *own: Record) -> Packed:
+        """Pack the records of a batch and, behind them, its checkpoint. Raises Unfit for those of the batch."""
         async with self._guarded(what) as producer:
             try:
-                return await self._fitting.pack(producer, records)
+                return await self._fitting.pack(producer, [*records, *own])
             except Unfit as error:
                 unfit = error
-            own = unfit.refusals.get(len(records) - 1)
-            if isinstance(own, TopicMissing):
-                raise Doubt(f"the checkpoint topic is gone: {own}", hint="what that means is found out now") from own
-            if own is not None:
-                raise SinkError(f"the checkpoint cannot be written: {own}", hint=own.hint) from own
+            ours = unfit.refusals.get(len(records))
+            if isinstance(ours, TopicMissing):
+                raise Doubt(f"the checkpoint topic is gone: {ours}", hint="what that means is found out now") from ours
+            if ours is not None:
+                raise SinkError(f"the checkpoint cannot be written: {ours}", hint=ours.hint) from ours
         raise unfit
 
     async def examine(self, batch: Batch, refused: Refused) -> Mapping[int, RowRefused]:
@@ -326,12 +379,13 @@ class KafkaSink:
 
     @asynccontextmanager
     async def _transaction(self, what: str) -> AsyncIterator[AIOKafkaProducer]:
-        """Begin, and commit when the block ends."""
+        """Begin, where none is open, and commit when the block ends."""
         async with self._guarded(what) as producer:
-            await producer.begin_transaction()
+            if self._open is None:
+                await producer.begin_transaction()
             yield producer
             await producer.commit_transaction()
-            self._wrote = True
+            self._wrote, self._open = True, None
 
     @asynccontextmanager
     async def _guarded(self, what: str) -> AsyncIterator[AIOKafkaProducer]:
@@ -375,6 +429,9 @@ class KafkaSink:
         """
         try:
             await self._heartbeat.stop()
+            if release is None and self._open is not None:
+                async with self._guarded("giving up a transaction") as producer:  # readers wait for its end
+                    await producer.abort_transaction()
             if release is not None and self._producer is not None and not self._founding:
                 async with self._transaction("the last checkpoint") as producer:
                     await self._deliver(producer, self._checkpoint(release, self._snapshot, released=True))
@@ -388,6 +445,6 @@ class KafkaSink:
 
     async def _discard(self) -> None:
         """Throw the producer away."""
-        producer, self._producer = self._producer, None
+        producer, self._producer, self._open = self._producer, None, None
         if producer is not None:
             await cut(producer)

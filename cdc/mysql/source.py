@@ -17,6 +17,9 @@ busy server with an idle outbox that is all that happens.
 When nobody reads for `patience` seconds the hose closes the connection; the next read opens it
 again at the position behind all that was taken.
 
+With a `memory_budget` a transaction whose rows go over an eighth of it is told in pieces of a 32nd, before its end
+is seen (`Slice.piece`). One that takes back rows that were told comes a second time, without them.
+
 Rows that wait for an XA COMMIT are kept up to `prepared_bytes`, then forgotten and looked up in the log again.
 """
 
@@ -30,7 +33,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from cdc.binlog import Feed, ServerSaid, UnknownXaRows
+from cdc.binlog import Feed, ReadAgain, ServerSaid, UnknownXaRows
 from cdc.errors import ConfigError, SourceError, SourceUnavailable
 from cdc.model import LogEnd, Observer, Slice, SourceTransaction, TableSpec
 from cdc.mysql.address import ServerAddress
@@ -49,6 +52,8 @@ from cdc.position import GtidSet, Position
 
 PURE_MOVE_EVERY = 0.25
 """Seconds between two slices that hold nothing but a moved position."""
+GIANT, PIECES = 8, 32
+"""Of the memory budget: the part that makes a transaction come in pieces, and that of a piece."""
 RECEIVE_BYTES = 512 * 1024
 """At most, of the socket in one go; each go takes the interpreter from the event loop twice."""
 
@@ -71,6 +76,8 @@ class MySqlSource:
         slice_bytes: int = 128 * 1024,
         handover_bytes: int = 8 * 1024 * 1024,
         prepared_bytes: int = 32 * 1024 * 1024,
+        memory_budget: int | None = None,
+        max_row_bytes: int | None = None,
         heartbeat: float = 5.0,
         silence: float | None = None,
         patience: float = 30.0,
@@ -81,6 +88,8 @@ class MySqlSource:
         self._statements_allowed_in = frozenset(statements_allowed_in)
         self._slice_bytes, self._handover_bytes = slice_bytes, handover_bytes
         self._prepared_bytes = prepared_bytes
+        self._memory_budget, self._max_row_bytes = memory_budget, max_row_bytes
+        self._again: ReadAgain | None = None
         self._heartbeat, self._silence, self._patience = heartbeat, silence or 3 * heartbeat, patience
         self._deletes = deletes
         self._looks = Looks(
@@ -99,7 +108,7 @@ class MySqlSource:
         self._told: Position | None = None
         self._next_move = 0.0
         self._careful = False
-        self._uncut = b""
+        self._uncut, self._to_cut = b"", 0  # careful: what is not fed, and how much of it is of the packet begun
         self._failure: Exception | None = None
         self._paused_at: Position | None = None
 
@@ -182,6 +191,12 @@ class MySqlSource:
             statements_allowed_in=self._statements_allowed_in,
             deletes=self._deletes,
         )
+        if self._memory_budget is not None:
+            self._feed.pause_at = self._memory_budget // PIECES
+        if self._max_row_bytes is not None:
+            self._feed.largest_row = self._max_row_bytes
+        if self._again is not None:
+            self._feed.leave_out(self._again)
         self._told, self._careful = position, careful  # on a promoted server it is another place: that is told first
         try:
             # The answer to the dump request comes at once: the log's head, or why there is none.
@@ -237,7 +252,8 @@ class MySqlSource:
         """Let go of the server; open() may follow."""
         self._set_aside = self.set_aside
         hose, self._hose, self._feed, self._paused_at = self._hose, None, None, None
-        self._ready, self._size, self._told, self._uncut, self._failure = [], 0, None, b"", None
+        self._ready, self._size, self._told, self._failure = [], 0, None, None
+        self._uncut, self._to_cut = b"", 0
         if hose is not None:
             await hose.close()
 
@@ -251,18 +267,27 @@ class MySqlSource:
                 await self._go_on(self._paused_at)
             if (told := self._something_to_tell()) is not None:
                 return told
-            if self._hose is None:
+            if self._hose is None or self._feed is None:
                 raise SourceUnavailable(f"the log of {self.address} is not open", hint="open() comes before read()")
             if isinstance(self._failure, UnknownXaRows):
                 await self._look_up(self._failure)
+                continue
+            if isinstance(self._failure, ReadAgain):
+                self._again, self._paused_at = self._failure, self._feed.position
+                continue
+            if self._feed.paused:
+                self._swallow(b"")
                 continue
             try:
                 async with asyncio.timeout(self._until_move()):
                     data = await self._hose.take(self._slice_bytes)
             except TimeoutError:
                 continue
-            except Paused:
-                self._paused_at = self._feed.position if self._feed is not None else None
+            except Paused as paused:
+                if self._feed.in_pieces:
+                    why = f"{self.address}: its log was not read for long, inside of a transaction"
+                    raise SourceUnavailable(why, hint="the transaction is read again from its begin") from paused
+                self._paused_at = self._feed.position
                 continue
             self._swallow(data)
 
@@ -278,17 +303,41 @@ class MySqlSource:
 
     def _something_to_tell(self) -> Slice | None:
         """A slice of what is finished; None where there is nothing new, or nothing that is worth a slice yet."""
-        if self._careful and not self._ready:
+        feed = self._feed
+        if self._careful and not self._ready and not self._is_over():
             self._swallow(b"")
         wait = self._until_move()
-        if self._feed is None or not (self._ready or (wait is not None and wait <= 0)):
-            if self._failure is not None and not isinstance(self._failure, UnknownXaRows):
+        if feed is None:
+            return None
+        if undone := feed.take_back():
+            self._told = None
+        piece = None if undone or self._ready else self._next_piece()
+        if not (undone or self._ready or piece or (wait is not None and wait <= 0)):
+            if self._failure is not None and not isinstance(self._failure, UnknownXaRows | ReadAgain):
                 raise self._failure
             return None
         ready, size = self._ready, self._size
-        self._ready, self._size, self._told = [], 0, self._feed.position
+        self._ready, self._size, self._told = [], 0, feed.position
         self._next_move = time.monotonic() + PURE_MOVE_EVERY
-        return Slice(ready, self._told, size)
+        if piece is not None:
+            return Slice([piece], self._told, size, piece="open")
+        last = bool(ready) and ready[0].earlier > 0
+        return Slice(ready, self._told, size, piece="undone" if undone else "last" if last else None)
+
+    def _is_over(self) -> bool:
+        """Does the open transaction hold more than may wait for its end?"""
+        if self._feed is None or self._memory_budget is None:
+            return False
+        return self._feed.open_bytes > self._memory_budget // (PIECES if self._feed.in_pieces else GIANT)
+
+    def _next_piece(self) -> SourceTransaction | None:
+        """A piece of the open transaction, where it holds too much."""
+        feed, budget = self._feed, self._memory_budget
+        while feed is not None and budget is not None and self._is_over():
+            piece = feed.hand_out(budget // PIECES)
+            if piece is not None:
+                return piece
+        return None
 
     def _until_move(self) -> float | None:
         """Seconds until a moved position may be told; None where it has not moved."""
@@ -302,9 +351,16 @@ class MySqlSource:
             self._parse(data)
             return
         self._uncut += data
-        while not self._ready and self._failure is None and (length := _packet_length(self._uncut)):
-            packet, self._uncut = self._uncut[:length], self._uncut[length:]
-            self._parse(packet)
+        if self._feed is not None and self._feed.paused:
+            self._parse(b"")
+        while not self._ready and self._failure is None and not self._is_over():
+            if not self._to_cut:
+                self._to_cut = packet_length(self._uncut)
+            if not self._uncut or not self._to_cut or (self._feed is not None and self._feed.paused):
+                break
+            part, self._uncut = self._uncut[: self._to_cut], self._uncut[self._to_cut :]
+            self._to_cut -= len(part)
+            self._parse(part)
 
     def _parse(self, data: bytes) -> None:
         """Feed bytes; what is finished is told before what stopped us is raised."""
@@ -338,7 +394,6 @@ class MySqlSource:
         self._parse(b"")
 
 
-def _packet_length(data: bytes) -> int:
-    """The length of the first packet with its head; 0 where it is not all there."""
-    length = int.from_bytes(data[:3], "little") + 4
-    return length if 4 <= len(data) >= length else 0  # noqa: PLR2004 - the head
+def packet_length(data: bytes) -> int:
+    """The length of the first packet with its head; 0 where that is not known yet."""
+    return int.from_bytes(data[:3], "little") + 4 if len(data) > 3 else 0  # noqa: PLR2004 - the head

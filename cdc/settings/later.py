@@ -10,9 +10,7 @@ from collections.abc import Mapping
 _SOON = "is not available in this version"
 
 KEYS: Mapping[str, str] = {
-    "memory_budget": f"{_SOON}; remove it",
-    "max_row_bytes": f"{_SOON}; remove it",
-    "oversize": f"{_SOON}; a row that is too large follows on_error",
+    "oversize": f"{_SOON}; a transaction that is too long for Kafka stops the source",
 }
 
 VALUES: Mapping[tuple[str, str], str] = {}

@@ -17,13 +17,14 @@ from pydantic import AfterValidator, Field, SecretStr, StringConstraints, model_
 from cdc.envelopes.router_options import RouterOptions, parse, text_of
 from cdc.mysql.address import ServerAddress
 from cdc.routing.layouts import LAYOUTS, REQUIRED_ROLES, ROLES, Layout
-from cdc.settings.quantities import MASK, Duration, ReadableFile, SecretFile, read_secret
+from cdc.settings.quantities import MASK, Duration, ReadableFile, SecretFile, Size, read_secret
 from cdc.settings.routes import RecordSettings
 from cdc.settings.section import Section
 
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,40}")
 _TABLE = re.compile(r"(?:`([^`]+)`|([^.`\s]+))\.(?:`([^`]+)`|([^.`\s]+))")
 _DEFAULT_PORT = 3306
+_SMALLEST_BUDGET = 1 << 20
 
 _ROUTER_ROLES = {
     "table.field.event.id": "id",
@@ -80,6 +81,12 @@ def mask_url(url: str) -> str:
         return url
     head, _, host = parts.netloc.rpartition("@")
     return parts._replace(netloc=f"{head.partition(':')[0]}:{MASK}@{host}").geturl()
+
+
+def _budget(size: int) -> int:
+    if size < _SMALLEST_BUDGET:
+        raise ValueError("must be 1MiB at least")
+    return size
 
 
 SourceName = Annotated[str, AfterValidator(_source_name)]
@@ -168,6 +175,14 @@ class SourceSettings(Section):
     statements_allowed_in: list[Annotated[str, StringConstraints(min_length=1)]] = Field(
         default_factory=list,
         description="Schemas whose data may be changed by statements in text form; elsewhere such a statement stops",
+    )
+    memory_budget: Annotated[Size, AfterValidator(_budget)] = Field(
+        default=64 << 20,
+        description="Memory for rows on their way. A transaction over an eighth of it goes to Kafka in pieces, inside "
+        "one Kafka transaction that stays open",
+    )
+    max_row_bytes: Size | None = Field(
+        default=None, description="A row with more bytes in the log stops the source; without it no row is too large"
     )
     takeover_after: Duration = Field(
         default=15.0, description="A standby takes over after so long without a sign of life"

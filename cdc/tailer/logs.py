@@ -105,6 +105,11 @@ _SAID: dict[str, tuple[str, str]] = {
     ),
     "partitions_changed": ("warning", "a topic has other partitions now: keys may go elsewhere from here on"),
     "examining": ("warning", "Kafka refuses records: looking for the ones it does not take"),
+    "giant_begun": ("info", "a transaction larger than its part of memory_budget: one Kafka transaction stays open"),
+    "giant_undone": (
+        "info",
+        "the large transaction is given up (rolled back, read again or stopped): nothing is visible",
+    ),
     "paused": ("info", "nobody took the log for long: closed on purpose, and opened again"),
     "stopping": ("info", "stopping"),
     "caught_up": ("info", "caught up"),

@@ -30,7 +30,7 @@ from cdc.kafka.parking import KafkaParking
 from cdc.model import Observer
 from cdc.mysql.snapshot_source import SnapshotSource
 from cdc.mysql.source import MySqlSource
-from cdc.pump import Pump
+from cdc.pump import Limits, Pump
 from cdc.settings import Settings
 from cdc.tailer.http import Service, serve
 from cdc.tailer.logs import StepLog, describe
@@ -134,6 +134,10 @@ def _compose(
             observer=observe,
             server_id=source_settings.server_id,
             statements_allowed_in=source_settings.statements_allowed_in,
+            handover_bytes=min(8 << 20, source_settings.memory_budget // 8),
+            prepared_bytes=source_settings.memory_budget // 2,
+            memory_budget=source_settings.memory_budget,
+            max_row_bytes=source_settings.max_row_bytes,
         ),
         settings.snapshot_tables(name),
         lambda seen: MySqlSource(
@@ -180,6 +184,7 @@ def _compose(
         observe,
         start=source_settings.first_start,
         until_caught_up=options.until_caught_up,
+        limits=Limits(size=min(8 << 20, source_settings.memory_budget // 8)),
         parking=parking,
         stop_on_partition_change=settings.kafka.on_partition_change == "stop",
     )

@@ -21,7 +21,7 @@ import time
 from bisect import bisect_left
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import chain
 from operator import attrgetter, itemgetter
@@ -63,6 +63,22 @@ class _Waiting:
     commit_times: Counter[int]
 
 
+@dataclass(slots=True)
+class _UnderWay:
+    """What was sent of a transaction in pieces."""
+
+    transactions: int = 0
+    letters: int = 0
+    records: Counter[str] = field(default_factory=Counter)
+    passed_over: Counter[str] = field(default_factory=Counter)
+    dead_letters: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def unrouted(self) -> int:
+        """Less the rows that were read: what became of them in other ways."""
+        return self.letters - self.records.total() - self.passed_over.total() - self.dead_letters.total()
+
+
 @dataclass(frozen=True, slots=True)
 class LastError:
     """What went wrong last."""
@@ -97,6 +113,7 @@ class Status:
         self.committed: Position | None = None
         self.connected = False
         self.waiting_for: str | None = None
+        self._under_way = _UnderWay()
         self._committing_since: float | None = None
         self.last_error: LastError | None = None
         self.survey_error: str | None = None
@@ -143,6 +160,9 @@ class Status:
     def _beginning(self, _: Mapping[str, object]) -> None:
         self._committing_since = self._clock()
 
+    def _giant_piece(self, _: Mapping[str, object]) -> None:
+        self._got_on = self._clock()
+
     def _advanced(self, facts: Mapping[str, object]) -> None:
         self.committed = _position(facts)
         self._got_on = self._current_at = self._clock()
@@ -178,10 +198,14 @@ class Status:
     def opened_anew(self) -> None:
         """What was read and not committed will come again."""
         self._pending.clear()
+        self._under_way = _UnderWay()
         self._lag.forget()
 
     def took(self, slice_: Slice) -> None:
         """A slice was read."""
+        if slice_.piece == "undone":
+            self._pending.clear()  # all before the pieces was committed
+            self._under_way = _UnderWay()
         if not slice_.transactions:
             return
         tables = Counter(map(_table, chain.from_iterable(map(_rows, slice_.transactions))))
@@ -190,8 +214,18 @@ class Status:
         times = Counter(map(_commit_time, slice_.transactions))
         self._pending.append(_Waiting(len(slice_.transactions), tables.total(), times))
 
+    def sent(self, batch: Batch) -> None:
+        """A piece of a transaction is under way; it counts when the whole is committed."""
+        under_way = self._under_way
+        under_way.records.update(map(_topic, batch.records))
+        under_way.passed_over += batch.skipped
+        under_way.dead_letters += batch.parked
+        under_way.letters += batch.letters
+        under_way.transactions += batch.transactions
+
     def published(self, batch: Batch, seconds: float) -> None:
         """A batch is committed: the slices that wait longest were in it."""
+        before, self._under_way = self._under_way, _UnderWay()
         self.records.update(map(_topic, batch.records))
         self.passed_over += batch.skipped
         self.dead_letters += batch.parked
@@ -200,9 +234,12 @@ class Status:
             self.batch_records.add(len(batch.records))
             parts = chain(map(_key, batch.records), map(_value, batch.records))
             self.batch_bytes.add(sum(map(len, filter(None, parts))))
+        self.records += before.records
+        self.passed_over += before.passed_over
+        self.dead_letters += before.dead_letters
         self.transactions += batch.transactions
-        left = batch.transactions
-        unrouted = batch.letters - len(batch.records) - batch.skipped.total() - batch.parked.total()
+        left = batch.transactions + before.transactions
+        unrouted = batch.letters - len(batch.records) - batch.skipped.total() - batch.parked.total() + before.unrouted
         while left > 0 and self._pending:
             waiting = self._pending.popleft()
             left -= waiting.transactions
@@ -319,6 +356,7 @@ _STEPS: Mapping[str, Callable[[Status, Mapping[str, object]], None]] = {
     "opened": Status._opened,  # noqa: SLF001
     "read": Status._did_read,  # noqa: SLF001
     "beginning": Status._beginning,  # noqa: SLF001
+    "giant_piece": Status._giant_piece,  # noqa: SLF001
     "advanced": Status._advanced,  # noqa: SLF001
     "doubt": Status._doubt,  # noqa: SLF001
     "starting_over": Status._starting_over,  # noqa: SLF001

@@ -26,7 +26,10 @@ class Counter(Protocol):
         """A slice was read."""
 
     def published(self, batch: Batch, seconds: float) -> None:
-        """A batch is committed."""
+        """A batch is committed, and the pieces before it."""
+
+    def sent(self, batch: Batch) -> None:
+        """A piece of a transaction is under way."""
 
 
 class WatchedSource:
@@ -80,6 +83,19 @@ class WatchedSink:
         began = time.monotonic()
         await self._sink.commit(batch)
         self._counter.published(batch, time.monotonic() - began)
+
+    async def begin(self, position: Position) -> None:
+        """As the sink's."""
+        await self._sink.begin(position)
+
+    async def add(self, batch: Batch) -> None:
+        """As the sink's."""
+        await self._sink.add(batch)
+        self._counter.sent(batch)
+
+    async def abandon(self, position: Position) -> None:
+        """As the sink's."""
+        await self._sink.abandon(position)
 
     async def examine(self, batch: Batch, refused: Refused) -> Mapping[int, RowRefused]:
         """As the sink's."""

@@ -53,7 +53,7 @@ def seen(feed: Feed, data: bytes, cuts: list[int]) -> tuple[object, ...]:
             out += more
     except Exception as raised:  # noqa: BLE001 - whatever it is, both must raise it
         error = f"{type(raised).__name__}: {raised}"
-    rows = [(*t[:-1], [(str(row.table), row.values) for row in t.rows]) for t in out]
+    rows = [(*t[:5], t.earlier, [(str(row.table), row.values) for row in t.rows]) for t in out]
     return rows, error, feed.position, feed.repeated, feed.history_rows, feed.waiting, feed.in_transaction
 
 

@@ -67,7 +67,7 @@ MISTAKES = [
     Mistake("unknown key in a flow mapping", "{layout: native}", "{layuot: native}", "6:21", 'sources.shop.tables["shop.outbox"].layuot: unknown key; did you mean "layout"?'),
     Mistake("unknown key in a route", "    envelope: plain", "    envelop: plain", "26:5", 'routes[0].envelop: unknown key; did you mean "envelope"?'),
     Mistake("unknown match", 'match: {event_name: "order.*"}', 'match: {event: "order.*"}', "28:13", 'routes[1].match.event: unknown key; did you mean "event_name"?'),
-    Mistake("an option of later", "service:", "memory_budget: 64MiB\nservice:", "32:1", "memory_budget: is not available in this version"),
+    Mistake("an option of later", "service:", "oversize: stop\nservice:", "32:1", "oversize: is not available in this version"),
     Mistake("no address", "service:", "http: {listen: 8080}\nservice:", "32:16", "http.listen: must be host:port, such as 127.0.0.1:8080"),
     Mistake("no port", "service:", "http: {listen: 127.0.0.1:70000}\nservice:", "32:16", "http.listen: must be host:port"),
     Mistake("a lag too short to see", "service:", "service: {ready_lag: 500ms, drain_timeout: 30s}\n#", "32:22", "service.ready_lag: must be at least 1s"),
