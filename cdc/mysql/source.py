@@ -293,7 +293,8 @@ class MySqlSource:
 
     async def _go_on(self, position: Position) -> None:
         """Open the log again after it was closed because nobody read; all before the position was told or is empty."""
-        self._observe("paused", position=position)
+        if not isinstance(self._failure, ReadAgain):
+            self._observe("paused", position=position)
         try:
             await self.open(position, careful=self._careful)
         except BaseException:
