@@ -20,7 +20,7 @@ WITHOUT_SERVERS := $(wildcard tests/unit tests/vectors tests/properties)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: pythons ids help setup venvs up down status demo test unit crash poison duel outage campaign handover snapshot mariadb-11-8 bench fmt lint clean python
+.PHONY: pythons ids help setup venvs up down status demo test unit crash poison duel outage campaign handover snapshot giants mariadb-11-8 bench fmt lint clean python
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -70,6 +70,10 @@ handover: $(READY) ## from Debezium to the tailer and back under load, HANDOVERS
 snapshot: $(READY) ## a first start on 1,000,000 rows under load, killed ten times, on each server and without GTIDs
 	@SERVERS="mariadb mysql" $(STACK) up
 	@$(VENV)/bin/python -m tests.snapshots $(ARGS)
+
+giants: $(READY) ## one transaction of 2,000,000 rows and others too large for memory, killed inside, on servers of their own
+	@SERVERS="mariadb mysql" $(STACK) up
+	@$(VENV)/bin/python -m tests.giants $(ARGS)
 
 mariadb-11-8: $(READY) ## the live cases of the log against a MariaDB 11.8 of their own
 	@CDC_LIVE_SERVERS=mariadb118 $(VENV)/bin/python -m pytest tests/integration/test_log_live.py $(ARGS)

@@ -197,7 +197,10 @@ class Pump:
                         raise refused
                     elif giant is not None and not stopped:
                         first, giant = giant, None
-                        batch = await self._carry(first, batch, stopping)
+                        batch, is_open = await self._carry(first, batch, stopping)
+                        if is_open:  # at once, whatever is in it
+                            committing = asyncio.create_task(self._commit(batch))
+                            batch = Batch(batch.position)
                         continue
                     elif ending:
                         self._observe("caught_up" if reached else "stopping", position=batch.position)
@@ -271,8 +274,8 @@ class Pump:
         )
         return batch.position, batch.snapshot
 
-    async def _carry(self, first: Slice, batch: Batch, stopping: asyncio.Future[Any]) -> Batch:
-        """A source transaction in pieces, behind the empty batch; what is to be committed next."""
+    async def _carry(self, first: Slice, batch: Batch, stopping: asyncio.Future[Any]) -> tuple[Batch, bool]:
+        """A source transaction in pieces, behind the empty batch; what is to be committed next, and is it its end?"""
         assert self.committed is not None  # noqa: S101 - it is behind all that came before
         giant = Giant(self._source, self._sink, self._observe, take=self._take, send=self._send)
         try:
@@ -283,11 +286,11 @@ class Pump:
             raise
         self._careful_rows -= giant.rows
         if isinstance(came, Batch):
-            return came
+            return came, True
         behind = Batch(batch.position)
         if came is not None:
             await self._take(came, behind)
-        return behind
+        return behind, False
 
     async def _send(self, batch: Batch, send: Callable[[Batch], Awaitable[None]]) -> None:
         """Send it, without the records that Kafka would not take. Raises Doubt, and RowRefused for `stop`."""

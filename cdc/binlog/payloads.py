@@ -161,7 +161,7 @@ class Payloads(Reader, ABC):
             self._outer, self._need, self._progress.at = None, 0, inside.end
         if inside.have or finish is INSIDE or (self._tx.rows and finish.func != self._prepare):
             raise ValueError("a payload that does not end where its transaction does")
-        self._inside = None
+        self._inside = self._position = None
         finish(inside.time, inside.end)
         return True
 

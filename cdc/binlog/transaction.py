@@ -120,10 +120,11 @@ class Transactions:
 
     def hand_out(self, size: int) -> tuple[list[Row], int]:
         """Some `size` bytes of the open group's rows, which leave it, and how many have left before."""
-        count = len(self.rows) if size >= self.size else max(1, len(self.rows) * size // self.size)
+        held = len(self.rows)
+        count = held if size >= self.size else min(held, max(1, held * size // self.size))
         rows, self.rows = self.rows[:count], self.rows[count:]
         kept = self._without_undone(rows)
-        self.size -= min(size, self.size)
+        self.size = max(0, self.size - size) if self.rows else 0
         self.savepoints = [(name, number, index - count) for name, number, index in self.savepoints]
         self.base += count
         before = self.given

@@ -184,19 +184,7 @@ class MySqlSource:
         facts, begin, request = await ask(self.address, lambda session: self._checked(session, position))
         stream = await opened(self.address, request, self._reader_name)
         self._hose = Hose(stream, limit=self._handover_bytes, chunk=RECEIVE_BYTES, patience=self._patience)
-        self._feed = Feed(
-            begin.flavour,
-            self._tables,
-            begin,
-            statements_allowed_in=self._statements_allowed_in,
-            deletes=self._deletes,
-        )
-        if self._memory_budget is not None:
-            self._feed.pause_at = self._memory_budget // PIECES
-        if self._max_row_bytes is not None:
-            self._feed.largest_row = self._max_row_bytes
-        if self._again is not None:
-            self._feed.leave_out(self._again)
+        self._feed = self._reader(begin)
         self._told, self._careful = position, careful  # on a promoted server it is another place: that is told first
         try:
             # The answer to the dump request comes at once: the log's head, or why there is none.
@@ -217,6 +205,23 @@ class MySqlSource:
             server_id=request.server_id,
             warnings=facts.warnings,
         )
+
+    def _reader(self, begin: Position) -> Feed:
+        """Of the log from a position on, with our limits."""
+        feed = Feed(
+            begin.flavour,
+            self._tables,
+            begin,
+            statements_allowed_in=self._statements_allowed_in,
+            deletes=self._deletes,
+        )
+        if self._memory_budget is not None:
+            feed.pause_at = self._memory_budget // PIECES
+        if self._max_row_bytes is not None:
+            feed.largest_row = self._max_row_bytes
+        if self._again is not None:
+            feed.leave_out(self._again)
+        return feed
 
     def _checked(self, session: Session, position: Position) -> tuple[ServerFacts, Position, LogRequest]:
         """The server's facts, the position in its terms, and how to ask for what comes behind it."""
