@@ -99,6 +99,12 @@ class ConfigError(CdcError):
     exit_code = 2
 
 
+class SchemaBreaks(CdcError):
+    """A schema of an event changed so that readers of this version would be hurt."""
+
+    exit_code = 4
+
+
 class OutboxError(CdcError):
     """The write library refuses; no SQL was sent."""
 

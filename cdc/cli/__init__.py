@@ -27,6 +27,7 @@ GROUPS = {
     "topics": "The topics that the configuration needs: compared, and made.",
     "dead-letters": "Rows that could not become a record, and were kept.",
     "replay": "Publish rows again that were published before.",
+    "schemas": "Schemas of a service's events: exported, compared, checked.",
     "log": "Read the binary log as the tailer does.",
     "config": "The configuration file.",
 }

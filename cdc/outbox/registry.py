@@ -240,8 +240,8 @@ def _mistake(name: object, what: str, hint: str) -> ConfigError:
 
 def _class_of(kind: Any) -> Any:
     """What isinstance() takes for it: the origin of a generic, dict for a TypedDict."""
-    if typing.is_typeddict(kind):
-        return dict
+    if typing.is_typeddict(kind) or (hasattr(kind, "__total__") and hasattr(kind, "__required_keys__")):
+        return dict  # the second is typing_extensions' one, which pydantic asks for before Python 3.12
     return typing.get_origin(kind) or kind
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, overload
 
@@ -19,6 +20,7 @@ from cdc.outbox import drivers, trace
 from cdc.outbox.layouts import layout_of
 from cdc.outbox.registry import EventMap, Registered
 from cdc.outbox.row import DEFAULT_MAX_BYTES, NewRow, check_header, new_row
+from cdc.outbox.schemas import SchemaFolder
 from cdc.outbox.table import Destination, TableName
 
 if TYPE_CHECKING:
@@ -32,7 +34,9 @@ class Outbox:
     tables of any other form, or to change single roles of the layout. max_bytes: the largest record,
     payload, key and headers together; brokers take 1 MiB unless told otherwise. event_map: only events
     registered in it are taken; the class EventMap stands for the shared map. version_header: the header
-    that tells the registered version. trace: whether the active OpenTelemetry span is written down.
+    that tells the registered version. schemas: a folder that `cdc schemas export` has written; what an
+    event's schema there does not allow is refused (needs jsonschema). trace: whether the active OpenTelemetry
+    span is written down.
 
     remove_after_insert: each row is deleted again in the same transaction, so the table stays empty and
     needs no purge; the tailer reads the INSERT from the log. It costs a second statement, and the second
@@ -48,6 +52,7 @@ class Outbox:
         max_bytes: int = DEFAULT_MAX_BYTES,
         event_map: EventMap | type[EventMap] | None = None,
         version_header: str | None = None,
+        schemas: str | Path | None = None,
         remove_after_insert: bool = False,
         trace: bool = True,
     ) -> None:
@@ -55,6 +60,7 @@ class Outbox:
         self.max_bytes = max_bytes
         self.event_map = event_map.shared() if isinstance(event_map, type) else event_map
         self.version_header = self._checked(version_header)
+        self.schemas = None if schemas is None else SchemaFolder(schemas)
         self.trace = trace
 
     @property
@@ -144,7 +150,10 @@ class Outbox:
         headers = trace.current() if self.trace else {}
         if self.event_map is None:
             layout, most = self.destination.layout, self.max_bytes
-            return [new_row(event, most, None, layout, headers) for event in events]
+            rows = [new_row(event, most, None, layout, headers) for event in events]
+            for row in rows:
+                self._fits(row, None)
+            return rows
         return [self.row(event, self.event_map.find(event), headers) for event in events]
 
     def row(self, event: object, registered: Registered, headers: Mapping[str, str] | None = None) -> NewRow:
@@ -153,7 +162,13 @@ class Outbox:
             headers = trace.current() if self.trace else {}
         if self.version_header is not None:
             headers = {**headers, self.version_header: str(registered.version)}
-        return new_row(event, self.max_bytes, registered, self.destination.layout, headers)
+        row = new_row(event, self.max_bytes, registered, self.destination.layout, headers)
+        self._fits(row, registered.version)
+        return row
+
+    def _fits(self, row: NewRow, version: int | None) -> None:
+        if self.schemas is not None:
+            self.schemas.check(row.event_name, version, row.content_type, row.payload)
 
 
 class Unit:
