@@ -298,7 +298,8 @@ def _told(error: BaseException, doing: str) -> SinkError | None:
     if isinstance(error, _DENIED):
         return KafkaAccessDenied(
             f"{doing}: Kafka refused it: {error!r}",
-            hint="the user needs Describe, Read and Write on topics and transactional id, and Create for our own",
+            hint="kafka-acls.sh: the user needs Write and Describe on data topics and transactional id, and Read, "
+            "Write, Describe, DescribeConfigs and (where we make them) Create on checkpoint and dead-letter topic",
         )
     if isinstance(error, kafka_errors.InvalidTransactionTimeout):
         return SinkError(

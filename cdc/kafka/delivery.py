@@ -66,7 +66,7 @@ async def send(producer: AIOKafkaProducer, packed: Packed, topic: str, *, limits
     sent, size, end = 0, 0, 0
     for parcel in packed.parcels:
         if size and size + parcel.size > IN_FLIGHT_BYTES:
-            await _answered(producer, packed.parcels[sent:], waits, limits)
+            await _answered(producer, packed.parcels[sent:], waits, topic, limits=limits)
             end = max(end, await _all_taken(packed, sent, waits, topic, limits=limits))
             sent, size, waits = sent + len(waits), 0, []
         if parcel.partition not in partitions_of(producer, parcel.topic):
@@ -76,7 +76,7 @@ async def send(producer: AIOKafkaProducer, packed: Packed, topic: str, *, limits
         taken.add_done_callback(_seen)
         waits.append(taken)
         size += parcel.size
-    await _answered(producer, packed.parcels[sent:], waits, limits)
+    await _answered(producer, packed.parcels[sent:], waits, topic, limits=limits)
     return max(end, await _all_taken(packed, sent, waits, topic, limits=limits))
 
 
@@ -118,7 +118,7 @@ async def _all_taken(
         if isinstance(error, FENCED):
             raise error
     for number, error in failed:
-        _denied(packed.parcels[number].topic, error, limits)
+        _denied(packed.parcels[number].topic, error, topic, limits)
     refused = [(number, error) for number, error in failed if is_refusal(error)]
     if refused:
         raise refusal(packed, refused)
@@ -129,7 +129,12 @@ async def _all_taken(
 
 
 async def _answered(
-    producer: AIOKafkaProducer, parcels: Sequence[Parcel], waits: Sequence[asyncio.Future[Any]], limits: Limits | None
+    producer: AIOKafkaProducer,
+    parcels: Sequence[Parcel],
+    waits: Sequence[asyncio.Future[Any]],
+    own: str,
+    *,
+    limits: Limits | None,
 ) -> None:
     """Wait for all answers. Raises Doubt where none can come."""
     if not waits:
@@ -143,7 +148,7 @@ async def _answered(
         if waiter is not None and waiter.done() and (error := waiter.exception()):
             for topic in {parcel.topic for parcel in parcels}:
                 if topic in str(error):
-                    _denied(topic, error, limits)
+                    _denied(topic, error, own, limits)
             raise error
         await producer.client.force_metadata_update()
         for parcel, wait in zip(parcels, waits, strict=False):  # those behind are not sent yet
@@ -154,9 +159,17 @@ async def _answered(
                 )
 
 
-def _denied(topic: str, error: BaseException, limits: Limits | None) -> None:
-    """Remember a topic that is not ours to write, so that its records are known to be unfit. Raises Doubt."""
+def _denied(topic: str, error: BaseException, own: str, limits: Limits | None) -> None:
+    """Remember a topic that is not ours to write, so that its records are known to be unfit. Raises Doubt.
+
+    Without `own`, the checkpoint's, nothing goes at all: KafkaAccessDenied.
+    """
     if isinstance(error, kafka_errors.TopicAuthorizationFailedError):
+        if topic == own:
+            raise KafkaAccessDenied(
+                f"Kafka does not let us write to topic {topic}",
+                hint="the user needs Read, Write, Describe and DescribeConfigs on it (kafka-acls.sh --add)",
+            ) from error
         if limits is not None:
             limits.deny(topic, "not authorised")
         raise Doubt(

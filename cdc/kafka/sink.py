@@ -169,7 +169,8 @@ class KafkaSink:
             reason = "no checkpoint topic, and Kafka does not know the transactional id"
             if await cluster.knows(names.transactional_id):
                 reason = self._overruled(
-                    f"it does not exist, but Kafka knows transactional id {names.transactional_id}"
+                    f"it does not exist, but Kafka knows transactional id {names.transactional_id} (is it there, "
+                    "and the user has no right to Describe it?)"
                 )
             await first.make_topic(
                 cluster, names, allowed=self._create_topics, replication_factor=self._replication_factor

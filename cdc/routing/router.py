@@ -93,7 +93,8 @@ class RuleRouter:
             if partitions is None:
                 raise TopicMissing(
                     f"topic {topic!r} does not exist",
-                    hint="Create the topic, or route these rows to one that exists; then start again.",
+                    hint="Create the topic, or route these rows to one that exists; then start again. "
+                    "Kafka does not show a topic that the user has no right to Describe.",
                 )
             value, headers = way.encode(values)
             if mark is not None:

@@ -351,7 +351,7 @@ def counted_and_logged(scene: Scene, process: Process) -> None:
 
 def stopped(scene: Scene, kind: Kind, moments: Iterable[str]) -> None:
     """`stop`: deaths before it, the same named error at every start, and all of it when the cause is mended."""
-    for _ in range(3):
+    for _ in range(12):  # each death behind a commit leaves fewer of them
         scene.write()
     poison = scene.write(kind)
     behind = scene.log_end()
