@@ -2,7 +2,7 @@
 
 import copy
 
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
@@ -21,6 +21,9 @@ LEAVES = st.one_of(
     st.just({"type": "number"}),
     st.just({"anyOf": [{"type": "string"}, {"type": "null"}]}),
 )
+
+UNHURRIED = settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
+"""Nested schemas take their time to draw on a busy machine; how long says nothing."""
 
 
 def objects(inner):
@@ -72,6 +75,7 @@ def nodes(schema):
         yield from nodes(one)
 
 
+@UNHURRIED
 @given(st.data(), WHOLE)
 def test_old_events_fit_after_any_additions(data, old):
     new = copy.deepcopy(old)
@@ -83,6 +87,7 @@ def test_old_events_fit_after_any_additions(data, old):
     Draft202012Validator(new).validate(data.draw(values(old)))
 
 
+@UNHURRIED
 @given(WHOLE)
 def test_a_schema_is_like_itself(schema):
     assert compare(schema, copy.deepcopy(schema)) == []
@@ -107,6 +112,7 @@ def harm(data, node):
         node["type"] = "null"
 
 
+@UNHURRIED
 @given(st.data(), WHOLE)
 def test_no_harm_passes_unseen(data, old):
     new = copy.deepcopy(old)
@@ -114,6 +120,7 @@ def test_no_harm_passes_unseen(data, old):
     assert any(change.breaking for change in compare(old, new))
 
 
+@UNHURRIED
 @given(st.data(), WHOLE, WHOLE)
 def test_events_that_do_not_fit_were_told(data, old, new):
     """Two schemas of any kind: where nothing breaks, each event of the old one fits the new one."""
