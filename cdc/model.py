@@ -34,6 +34,8 @@ from cdc.position import Position
 
 Value: TypeAlias = int | float | str | bytes | None
 Header: TypeAlias = tuple[str, bytes | None]
+Encoded: TypeAlias = tuple[Iterable[bytes | None], Iterable[list[Header]]]
+"""The values and the headers of many rows, in their order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,13 +163,14 @@ class Encoding:
 
     `encode` gives value and headers. `key` and `partition` are what the row itself asks for (None: it has no
     such thing, or asks for nothing), `timestamp` the record's time in milliseconds, None for the publish time.
-    They raise ValueInvalid.
+    They raise ValueInvalid. `encode_all` is `encode` of many rows for less; None where each has to be looked at.
     """
 
     encode: Callable[[tuple[Value, ...]], tuple[bytes | None, list[Header]]]
     key: Callable[[tuple[Value, ...]], bytes | None] | None = None
     partition: Callable[[tuple[Value, ...]], int | None] | None = None
     timestamp: Callable[[tuple[Value, ...]], int | None] | None = None
+    encode_all: Callable[[Sequence[tuple[Value, ...]]], Encoded | None] | None = None
 
 
 class Record(NamedTuple):
@@ -399,8 +402,8 @@ class Topics(Protocol):
 class Router(Protocol):
     """Rows to records."""
 
-    def expect(self, rows: Iterable[Row]) -> None:
-        """These rows are routed next: what costs less for all of them at once may be done now. Changes no record."""
+    def route_all(self, rows: Sequence[Row], made: list[Record | None], mark: str | None = None) -> None:
+        """Add to `made` what `route` gives for each row. Raises RowRefused; then `made` has what came before."""
 
     def route(self, row: Row, mark: str | None = None) -> Record | None:
         """The row's record; None where a rule says it is passed over. Raises RowRefused.

@@ -18,6 +18,7 @@ from __future__ import annotations
 import struct
 import uuid
 from functools import lru_cache
+from typing import Literal
 
 from cdc.binlog.events import GTID, GTID_TAGGED, HEADER, MARIADB_GTID, Gtid, gtid_tagged
 from cdc.position import GtidList, GtidSet, GtidSetBuilder, LastTransaction, Position, PreparedTransaction, Sid
@@ -26,6 +27,8 @@ _NUMBER = struct.Struct("<q").unpack_from
 _MARIADB = struct.Struct("<5xI10xQI").unpack_from
 """Server id, sequence number and domain of a MARIADB_GTID event."""
 _NO_END = 1 << 63
+REPEATED: Literal[False] = False
+"""Instead of a GTID's text: it was in the set already."""
 
 
 class Progress:
@@ -97,6 +100,17 @@ class Progress:
         elif kind == GTID_TAGGED:
             return self._add(_read(gtid), b"")
         return True
+
+    def enter(self, gtid: bytes) -> str | Literal[False] | None:
+        """`add` and `text_of` in one: REPEATED where it was in."""
+        if gtid[4] == MARIADB_GTID:
+            server, sequence, domain = _MARIADB(gtid)
+            if domain == self._domain and sequence > self._sequence:
+                self._server, self._sequence = server, sequence
+            else:
+                self._add_mariadb(domain, server, sequence)
+            return f"{domain}-{server}-{sequence}"
+        return text_of(gtid) if self.add(gtid) else REPEATED
 
     def _add_mariadb(self, domain: int, server: int, sequence: int) -> None:
         """Another domain than the last one's, or a number that went back."""

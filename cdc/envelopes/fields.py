@@ -15,7 +15,7 @@ import time
 import zlib
 from binascii import hexlify
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
@@ -30,7 +30,10 @@ _FRACTION = len(".123456")
 _DIGITS = re.compile(r"[0-9]+\Z").match
 _UUID = 16
 _EPOCH, _MILLISECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(milliseconds=1)
-_uuid_parts = struct.Struct("8s4s4s4s12s").unpack
+_UUID_PARTS = struct.Struct("8s4s4s4s12s")
+_uuid_parts = _UUID_PARTS.unpack
+_TIME_PARTS = struct.Struct("19sx6s")
+_MICROSECONDS = _TIME_PARTS.size
 _ZLIB = (b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda")
 _MOST_INFLATED = 64 * 1024 * 1024
 _MOST_REMEMBERED = 1024
@@ -126,6 +129,35 @@ def instant(value: Value) -> bytes:
         f"the row's time is not a point in time: {str(value)[:40]!r}",
         hint="Correct the row's writer, or map a DATETIME or TIMESTAMP column to the role `timestamp`.",
     )
+
+
+def event_ids(values: Sequence[Value]) -> Iterable[bytes] | None:
+    """`event_id` of many BINARY(16); None where one is anything else."""
+    try:
+        joined = b"".join(values)  # type: ignore[arg-type]  # refused below
+    except TypeError:
+        return None
+    if {*map(len, values)} != {_UUID}:  # type: ignore[arg-type]  # they are bytes
+        return None
+    return map(b"-".join, _UUID_PARTS.iter_unpack(hexlify(joined)))
+
+
+def instants(values: Sequence[Value]) -> Iterable[bytes] | None:
+    """`instant` of many times with microseconds; None where one is anything else."""
+    count = len(values)
+    try:
+        joined = "".join(values).encode("ascii")  # type: ignore[arg-type]  # refused here
+    except (TypeError, UnicodeEncodeError):
+        return None
+    if {*map(len, values)} != {_MICROSECONDS}:  # type: ignore[arg-type]  # they are text
+        return None
+    seconds, digits = zip(*_TIME_PARTS.iter_unpack(joined), strict=True)
+    if joined[19::_MICROSECONDS] != b"." * count or not b"".join(digits).isdigit():
+        return None
+    known = {second: _second(second.decode()).encode() for second in {*seconds}}
+    if b"" in known.values():
+        return None
+    return [b"%b.%bZ" % told for told in zip(map(known.__getitem__, seconds), digits, strict=True)]
 
 
 @lru_cache(maxsize=256)

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from cdc.envelopes import fields
-from cdc.model import Encoding, Header, TableSchema, Value
+from cdc.model import Encoded, Encoding, Header, TableSchema, Value
 
 Values = tuple[Value, ...]
 MakeHeaders = Callable[[Values], list[Header]]
+EncodeAll = Callable[[Sequence[Values]], Encoded | None]
 
 
 class Headed(ABC):
@@ -54,7 +55,16 @@ class Headed(ABC):
             self._encode(table, columns),
             key=None if key_at is None else fields.key(key_at),
             timestamp=None if time_at is None else fields.not_later_than_now(time_at),
+            encode_all=self._encode_all(table, columns),
         )
+
+    def _encode_all(
+        self,
+        table: TableSchema,  # noqa: ARG002 - for those that have a way
+        columns: Mapping[str, str],  # noqa: ARG002
+    ) -> EncodeAll | None:
+        """The `encode_all` of `Encoding`, where this envelope has one."""
+        return None
 
     def _encode(
         self, table: TableSchema, columns: Mapping[str, str]

@@ -110,3 +110,11 @@ class Partitioner:
                     self._hashes.clear()
                 self._hashes[key] = positive
         return positive % partitions
+
+    def partitions(self, keys: Sequence[bytes | None], partitions: int) -> list[int | None]:
+        """The same for many keys, best `expect`ed before; None for no key."""
+        hashes = self._hashes
+        try:
+            return [hashes[key] % partitions for key in keys]  # type: ignore[index]  # None is not there, either
+        except KeyError:
+            return [None if key is None else self.partition(key, partitions) for key in keys]

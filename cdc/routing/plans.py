@@ -151,9 +151,12 @@ class Rest:
 
 
 class Way:
-    """What is done with all rows of one event name and topic; `fill` where a template needs the row."""
+    """What is done with all rows of one event name and topic; `fill` where a template needs the row.
 
-    __slots__ = ("encode", "fill", "key", "rest", "topic")
+    `encode_all` is there where nothing but key, value and headers is asked of a row.
+    """
+
+    __slots__ = ("encode", "encode_all", "fill", "key", "rest", "topic")
 
     def __init__(
         self,
@@ -164,6 +167,7 @@ class Way:
         rest: Rest | None,
     ) -> None:
         self.topic, self.fill, self.key, self.encode, self.rest = topic, fill, key, encoding.encode, rest
+        self.encode_all = encoding.encode_all if fill is None and rest is None else None
 
 
 def _text(value: Value, what: str) -> str | None:

@@ -4,7 +4,8 @@ How a row becomes a record, and where it is remembered:
 
     table  -> Plan    once per form of a table (TableSchema identity): columns found by name
     (event name, topic) -> Way   once per pair: which rule, its topic or template, key, envelope
-    row    -> Record  the only work per row: key, value and headers, partition
+    row    -> Record  the only work per row: key, value and headers, partition; in `route_all` column by
+                      column for all rows of a way, where the envelope can do that and no row is unusual
 
 Both memories are bounded. The topic is judged (`names`) when a way is made, or for each
 new text a template gives.
@@ -17,7 +18,9 @@ asks again. Errors of parts know no row; `route` adds which row it was, in one p
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import repeat
+from operator import itemgetter
 from typing import Literal, TypeVar
 
 from cdc.errors import RowRefused, TopicMissing, UnexpectedUpdate, Unrouted, ValueInvalid
@@ -31,6 +34,8 @@ from cdc.routing.partitioner import Partitioner
 from cdc.routing.plans import Plan, Way
 from cdc.routing.rules import OutboxTable, Policy, Rule
 
+_FEW = 8
+"""Rows of one way that are as well routed one by one."""
 _MAX_WAYS = 8192
 _MAX_PLANS = 256
 _Error = TypeVar("_Error", bound=RowRefused)
@@ -64,17 +69,70 @@ class RuleRouter:
         self._partition = self._partitioner.partition
         self._judged: set[str] = set()
 
-    def expect(self, rows: Iterable[Row]) -> None:
-        """These rows are routed next: the hashes of their keys cost less for all at once. Changes no record."""
-        keys: list[bytes] = []
-        plans = self._plans
+    def route_all(self, rows: Sequence[Row], made: list[Record | None], mark: str | None = None) -> None:
+        """Add to `made` what `route` gives for each row. Raises RowRefused; then `made` has what came before."""
+        records = None if mark is not None or len(rows) < _FEW else self._by_columns(rows)
+        if records is not None:
+            made += records
+            return
+        self._expect(rows)
+        route = self.route
+        for row in rows:
+            made.append(route(row, mark))
+
+    def _expect(self, rows: Iterable[Row]) -> None:
+        """These rows are routed next: the hashes of their keys cost less for all at once."""
+        keys: list[Value] = []
         for table, values in rows:
-            plan = plans.get(table)
+            plan = self._plans.get(table)
             if plan is not None and plan.key is not None:
-                key = values[plan.key]
-                if key.__class__ is bytes:
-                    keys.append(key)
-        self._partitioner.expect(keys)
+                keys.append(values[plan.key])
+        self._partitioner.expect([key for key in keys if key.__class__ is bytes])
+
+    def _by_columns(self, rows: Sequence[Row]) -> list[Record | None] | None:
+        """The records of rows of one form, made way by way; None where one has to be looked at by itself."""
+        table = rows[0].table
+        plan = self._plans.get(table)
+        tables, values = zip(*rows, strict=True)
+        if plan is None or tables.count(table) != len(rows):
+            return None
+        of_pair: dict[tuple[Value, Value], list[int]] = {}
+        for at, pair in enumerate(map(plan.facts, values)):
+            of_pair.setdefault(pair, []).append(at)
+        if len(of_pair) * _FEW > len(rows):
+            return None
+        if plan.key is not None:
+            keys = map(itemgetter(plan.key), values)
+            self._partitioner.expect([key for key in keys if key.__class__ is bytes])
+        made: list[Record | None] = [None] * len(rows)
+        for pair, places in of_pair.items():
+            way = plan.ways.get(pair)
+            records = None if way is None else self._of_way(way, [values[at] for at in places])
+            if records is None:
+                return None
+            if len(of_pair) == 1:
+                return [*records]
+            for at, record in zip(places, records, strict=True):
+                made[at] = record
+        return made
+
+    def _of_way(self, way: Way, rows: Sequence[tuple[Value, ...]]) -> Iterable[Record] | None:
+        """The records of rows of one way; None where one has to be looked at by itself, or is refused."""
+        partitions = self._partitions(way.topic)
+        encoded = None if way.encode_all is None or partitions is None else way.encode_all(rows)
+        if encoded is None or partitions is None:
+            return None
+        keys: Iterable[bytes | None] = repeat(None)
+        chosen: Iterable[int | None] = repeat(None)
+        if way.key is not None:
+            try:
+                keys = found = [*map(way.key, rows)]
+            except (RowRefused, UnicodeEncodeError):
+                return None
+            chosen = self._partitioner.partitions(found, partitions)
+        values, headers = encoded
+        fields = zip(repeat(way.topic), chosen, keys, values, headers, repeat(None), strict=False)
+        return map(_new, repeat(Record), fields)
 
     def route(self, row: Row, mark: str | None = None) -> Record | None:
         """The row's record; None where `unrouted: skip` passes it over. Raises RowRefused."""
