@@ -11,7 +11,7 @@ import asyncio
 import random
 import struct
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -132,8 +132,9 @@ class OpenKafka(MemoryKafka):
 class Plain:
     """Router and topics: the row's number is the record."""
 
-    def expect(self, rows: Iterable[Row]) -> None:
-        pass
+    def route_all(self, rows: Sequence[Row], made: list[Record | None], mark: str | None = None) -> None:
+        for row in rows:
+            made.append(self.route(row, mark))  # noqa: PERF401 - what is made before a refusal counts
 
     def route(self, row: Row, mark: str | None = None) -> Record:
         return Record("t", 0, None, b"%d" % row.get("id"), [], None)
