@@ -73,7 +73,7 @@ class MySqlSource:
         observer: Observer,
         server_id: int | None = None,
         statements_allowed_in: Sequence[str] = (),
-        slice_bytes: int = 256 * 1024,
+        slice_bytes: int = 128 * 1024,
         handover_bytes: int = 2 * 1024 * 1024,
         prepared_bytes: int = 32 * 1024 * 1024,
         memory_budget: int | None = None,

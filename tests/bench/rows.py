@@ -22,8 +22,8 @@ from tests.bench.measure import Rounds
 
 ROWS = 50_000
 KEYS = 100_000
-SLICE = 560
-"""Rows in 256 KiB of a log of one-row transactions."""
+SLICE = 280
+"""Rows in 128 KiB of a log of one-row transactions."""
 
 
 class Three:
