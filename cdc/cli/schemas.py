@@ -130,8 +130,13 @@ def diff(*, old: Path | None, new: Path | None, events: tuple[str, ...], folder:
 
 
 @schemas.command()
-@_events()
+@_events(required=False)
 @_DIR
+@click.option(
+    "--contracts",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Write the schemas of our own records to this folder, too.",
+)
 @click.option("--breaking", is_flag=True, help="Write changes that break readers, too: of events nobody published yet.")
 @click.option("--asyncapi", type=click.Path(dir_okay=False, path_type=Path), help="Write an AsyncAPI 3 document, too.")
 @click.option("--title", default="Events", show_default=True, help="The AsyncAPI document's title.")
@@ -143,6 +148,7 @@ def export(
     *,
     events: tuple[str, ...],
     folder: Path,
+    contracts: Path | None,
     breaking: bool,
     asyncapi: Path | None,
     title: str,
@@ -153,17 +159,27 @@ def export(
 
     Refuses what would break readers, and ends with 4.
     """
+    from cdc.schema.contracts import contracts as ours  # noqa: PLC0415
+    from cdc.schema.folder import as_text  # noqa: PLC0415
     from cdc.schema.folder import export as write  # noqa: PLC0415
 
-    found = _found(events, folder)
+    if not events and (contracts is None or asyncapi is not None):
+        raise click.UsageError("Say where events are registered: -e MODULE.")
+    found = _found(events, folder) if events else []
     document = _document(events, config, title, api_version) if asyncapi else None
-    written = write(found, folder, breaking=breaking)
+    written = write(found, folder, breaking=breaking) if events else []
+    texts = (
+        {} if contracts is None else {contracts / f"{name}.schema.json": as_text(one) for name, one in ours().items()}
+    )
     if asyncapi is not None and document is not None:
+        texts[asyncapi] = document
+    for path, text in texts.items():
         try:
-            asyncapi.write_text(document, encoding="utf-8")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
         except OSError as error:
-            raise ConfigError(f"{asyncapi} cannot be written: {error.strerror}", hint="Choose another file.") from error
-        written.append(asyncapi)
+            raise ConfigError(f"{path} cannot be written: {error.strerror}", hint="Choose another place.") from error
+        written.append(path)
     for path in written:
         click.echo(path)
     click.echo(f"{len(written)} files written, {sum(one.state == 'same' for one in found)} were as they are", err=True)
