@@ -81,20 +81,21 @@ class Names:
 class Alive:
     """A sign of life. `epoch` is (producer id, epoch): the higher epoch is the newer instance.
 
-    `founded` says that its writer had seen or written a checkpoint.
+    `founded` says that its writer had seen or written a checkpoint, `ordered` that it came by --take-over.
     """
 
     instance: str
     n: int = 0
     epoch: tuple[int, int] = (-1, -1)
     founded: bool = False
+    ordered: bool = False
     offset: int = -1
     timestamp: int = 0
 
     def to_bytes(self) -> bytes:
         """The record's value."""
-        epoch = list(self.epoch)
-        return _dump({"instance": self.instance, "n": self.n, "epoch": epoch, "founded": self.founded})
+        told = {"instance": self.instance, "n": self.n, "epoch": list(self.epoch), "founded": self.founded}
+        return _dump(told | {"ordered": True} if self.ordered else told)
 
     @classmethod
     def of(cls, record: ConsumerRecord | None) -> Alive | None:
@@ -109,6 +110,7 @@ class Alive:
                 n=int(data.get("n", 0)),
                 epoch=(int(producer), int(epoch)),
                 founded=bool(data.get("founded")),
+                ordered=bool(data.get("ordered")),
                 offset=record.offset,
                 timestamp=record.timestamp,
             )

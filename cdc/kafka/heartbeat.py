@@ -21,8 +21,10 @@ from cdc.kafka.client import FOREIGN, KafkaAddress, cut, make_producer
 class Heartbeat:
     """Writes `<source>/alive` from start() to stop()."""
 
-    def __init__(self, address: KafkaAddress, names: Names, instance: str, every: float) -> None:
-        self.founded = False
+    def __init__(
+        self, address: KafkaAddress, names: Names, instance: str, every: float, *, ordered: bool = False
+    ) -> None:
+        self.founded, self._ordered = False, ordered
         self._address, self._names, self._instance, self._every = address, names, instance, every
         self._epoch = (-1, -1)
         self._n = 0
@@ -60,7 +62,7 @@ class Heartbeat:
     async def _beat(self, send: Callable[..., object]) -> None:
         while True:
             self._n += 1
-            sign = Alive(self._instance, self._n, self._epoch, self.founded)
+            sign = Alive(self._instance, self._n, self._epoch, self.founded, self._ordered)
             async with asyncio.timeout(self._every * 2):
                 await send(self._names.topic, sign.to_bytes(), self._names.alive_key, partition=0)  # type: ignore[misc]
             await asyncio.sleep(self._every)

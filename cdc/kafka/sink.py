@@ -35,6 +35,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -99,7 +100,7 @@ class KafkaSink:
         self._takeover_after, self._deadline, self._fence_deadline = takeover_after, deadline, fence_deadline
         self._transaction_timeout, self._compression = transaction_timeout, compression
         self._cluster = Cluster(address, timeout=deadline / 3)
-        self._heartbeat = Heartbeat(address, self.names, self.instance, heartbeat_every)
+        self._heartbeat = Heartbeat(address, self.names, self.instance, heartbeat_every, ordered=take_over)
         self._spread = Spread()
         self._limits = Limits(self._cluster)
         self._fitting = Fitting(self._limits, self._spread)
@@ -109,6 +110,7 @@ class KafkaSink:
         self._epoch: tuple[int, int] | None = None  # of our last producer; None: never fenced
         self._read_to = 0  # behind what we know of the topic: its end when we had fenced, or our last checkpoint
         self._wrote = False  # have we committed since we became the writer?
+        self._since = 0.0  # when we became it
         self._was_fenced = False
         self._founding = False
         self._written = 0
@@ -180,23 +182,31 @@ class KafkaSink:
         return reason
 
     async def _give_way(self, seen: Glance, epoch: tuple[int, int]) -> Glance:
-        """After a doubt: end if a newer instance works. One that had not committed anything yet stands by instead."""
+        """After a doubt: end if a newer instance works.
+
+        One that had not committed anything yet stands by instead, and so does one that had only just begun: they had
+        started at the same time. Who stands by before fencing is not so quick; who is told to --take-over says so.
+        """
+        newer = None
         for pause in _NEWER_LOOKS if self._was_fenced else _NEWER_LOOKS[:1]:
             if pause:
                 await asyncio.sleep(pause)
                 seen = await glance(self._cluster, self.names, but=self.instance, after=self._read_to)
             newer = seen.newer_than(self.instance, epoch, self._read_to)
-            if newer is None:
-                continue
-            await self._heartbeat.stop()
-            if self._wrote or name_of(newer) == name_of(self.instance):
-                raise Fenced(
-                    f"source {self.names.source} was taken over by instance {newer}; this one ({self.instance}) ends",
-                    hint="nothing is lost: the other instance goes on. Start this one again as a standby, "
-                    "under another --instance name",
-                )
-            self._epoch = None
-            break
+            if newer is not None and seen.sign_of(newer):
+                break
+        if newer is None:
+            return seen
+        await self._heartbeat.stop()
+        sign = seen.sign_of(newer)
+        young = sign is not None and not sign.ordered and time.monotonic() - self._since < self._takeover_after
+        if name_of(newer) == name_of(self.instance) or (self._wrote and not young):
+            raise Fenced(
+                f"source {self.names.source} was taken over by instance {newer}; this one ({self.instance}) ends",
+                hint="nothing is lost: the other instance goes on. Start this one again as a standby, "
+                "under another --instance name",
+            )
+        self._epoch = None
         return seen
 
     def _overruled(self, why: str) -> str:
@@ -220,6 +230,8 @@ class KafkaSink:
             # returns when an older producer is fenced and the markers of its transaction are written
             await producer.start()
         manager = producer._txn_manager  # noqa: SLF001
+        if self._epoch is None:
+            self._since = time.monotonic()
         self._epoch = (manager.producer_id, manager.producer_epoch)
         self._written, self._wrote, self._was_fenced = 0, False, False
         self._heartbeat.start(self._epoch)

@@ -11,7 +11,8 @@ that starts looks first:
 
 One that was fenced asks the other question: is there anybody newer, or did only our own
 transaction time out? Kafka gives the same error for both. Newer is a checkpoint of another
-instance after the end of what we had read, or a sign of life with a higher epoch.
+instance after the end of what we had read, or a sign of life with a higher epoch. Two that
+start at the same time see nobody, and both fence: the first one is not ended but stands by.
 """
 
 from __future__ import annotations
@@ -64,6 +65,10 @@ class Glance:
             return None
         same_producer = alive.epoch[0] == epoch[0]
         return alive.instance if alive.epoch[1] > epoch[1] or not same_producer else None
+
+    def sign_of(self, instance: str) -> Alive | None:
+        """The last sign of life, if it is this instance's."""
+        return self.alive if self.alive is not None and self.alive.instance == instance else None
 
 
 def name_of(instance: str) -> str:

@@ -145,6 +145,7 @@ def _alive() -> dict[str, Any]:
             "n": _COUNT,
             "epoch": {**epoch, "description": "producer id and epoch of its Kafka producer"},
             "founded": {"type": "boolean", "description": "it has seen or written a checkpoint"},
+            "ordered": {"const": True, "description": "it came by --take-over"},
         },
         ["instance", "n"],
     )

@@ -39,8 +39,13 @@ Place = tuple[str, int]
 class Broker:
     """A broker, and the network in front of it."""
 
-    def __init__(self, loop: VirtualLoop, *, auto_create: bool = False) -> None:
+    def __init__(
+        self, loop: VirtualLoop, *, auto_create: bool = False, poison: Mapping[bytes, int] | None = None
+    ) -> None:
         self.loop, self.auto_create = loop, auto_create
+        self.poison = poison or {}
+        """Values that no topic of rows takes, and the error that says so."""
+        self.largest_request = LARGEST_REQUEST
         self.topics: dict[str, list[Partition]] = {}
         self.up = True
         self.lives = 0
@@ -76,7 +81,7 @@ class Broker:
             return
         self.count += 1
         request.number = self.count
-        if request.size > LARGEST_REQUEST:
+        if request.size > self.largest_request:
             request.wire.mute = True
             self.loop.call_soon(request.wire.reset, context=wire.EMPTY)
             return
@@ -218,7 +223,7 @@ class Broker:
         for wish in data["resources"]:
             kind, topic = wish["resource_type"], wish["resource_name"]
             parts = self.topics.get(topic) if kind == 2 else []
-            settings = parts[0].settings if parts else {"socket.request.max.bytes": str(LARGEST_REQUEST)}
+            settings = parts[0].settings if parts else {"socket.request.max.bytes": str(self.largest_request)}
             entries = [(name, value, False, 5, False, []) for name, value in settings.items()]
             error = UNKNOWN_TOPIC if parts is None else OK
             answers.append((error, "", kind, topic, entries))
@@ -246,13 +251,13 @@ class Broker:
             parts: list[Any] = []
             for each in wish["partitions"]:
                 place = (wish["topic"], each["partition"])
-                error, offset = self._append(data["transactional_id"], place, each["messages"])
+                error, offset = self.append(data["transactional_id"], place, each["messages"])
                 worst = worst or error
                 parts.append((each["partition"], error, offset, -1, -1 if error else 0))
             answers.append((wish["topic"], parts))
         self.reply(request, answers, 0, error=worst)
 
-    def _append(self, name: str | None, place: Place, raw: bytes) -> tuple[int, int]:
+    def append(self, name: str | None, place: Place, raw: bytes) -> tuple[int, int]:
         error, found = self._found(*place)
         if found is None:
             return error, -1
@@ -262,7 +267,8 @@ class Broker:
             if error:
                 return error, -1
         before = found.end
-        error, offset = found.append(raw, self.loop.epoch + self.loop.now)
+        poison = self.poison if not place[0].startswith("cdc.") else {}
+        error, offset = found.append(raw, self.loop.epoch + self.loop.now, poison)
         if found.end > before:
             if name is None:
                 self.plain(found, found.log[-1].records())

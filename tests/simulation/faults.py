@@ -8,8 +8,7 @@ not done and known, not done and not known, done and not known, done late, done 
 requests by their number.
 """
 
-import random
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -369,7 +368,17 @@ class Plan:
         return self._last.get(request.api) if request.wire.loop.now < self._until else None
 
 
-def draw(dice: random.Random, apis: Iterable[str], act: Callable[[Host, str], None]) -> Fault:
-    """Any fault."""
-    api = dice.choice(list(apis))
-    return dice.choice(every(api, act))
+class Drawn(Plan):
+    """Faults that are numbers: which one it is shows when the request is there, by its kind."""
+
+    def __init__(self, numbers: Mapping[int, int], act: Callable[[Host, str], None]) -> None:
+        super().__init__({})
+        self._numbers, self._act = dict(numbers), act
+
+    def __call__(self, request: "Request") -> Fault | None:
+        which = self._numbers.pop(self.counted + 1, None)
+        if which is not None:
+            choice = every(request.api, self._act)
+            self.faults[self.counted + 1] = fault = choice[which % len(choice)]
+            self.faults_are_late |= isinstance(fault, Late)
+        return super().__call__(request)

@@ -4,6 +4,7 @@ At each decision to commit a transaction, before any marker is written:
 
 * its records are exactly the rows between the last committed position and its checkpoint's:
   none lost, none doubled, whole source transactions, checkpoint neither ahead nor behind;
+  those that the broker does not take are parked, or left out, as the policy says;
 * within a partition they are in the order of the log.
 
 Whatever is written without a transaction must be a sign of life. At the end every row is
@@ -11,7 +12,7 @@ visible to read_committed consumers, once, in order of its partition, and nothin
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from zlib import crc32
 
@@ -26,6 +27,8 @@ class SourceRow:
 
     topic: str
     key: str
+    size: int = 0
+    """Of its value, in bytes; a small one's is as large as it is."""
 
     def place(self, partitions: int) -> Place:
         return self.topic, crc32(self.key.encode()) % partitions
@@ -35,9 +38,9 @@ Log = Sequence[Sequence[SourceRow]]
 """Source transactions; position n is behind the n-th."""
 
 
-def value(position: int, row: int) -> bytes:
+def value(position: int, row: int, size: int = 0) -> bytes:
     """What makes a row's record its own."""
-    return f"{position}.{row}".encode()
+    return f"{position}.{row}".encode().ljust(size)
 
 
 class Wrong(AssertionError):
@@ -47,8 +50,9 @@ class Wrong(AssertionError):
 class Judge:
     """Watches one source in one broker."""
 
-    def __init__(self, broker: Broker, log: Log, partitions: dict[str, int], source: str, prefix: str) -> None:
+    def __init__(self, broker: Broker, log: Log, partitions: Mapping[str, int], source: str, prefix: str) -> None:
         self.broker, self.log, self.partitions = broker, log, partitions
+        self.policy, self._letters = "stop", (f"{prefix}.dead-letters", 0)
         self.source, self.topic = source.encode(), f"{prefix}.checkpoint.{source}"
         self.position: int | None = None
         self.begin = 0
@@ -66,8 +70,12 @@ class Judge:
         found: dict[Place, list[bytes]] = {}
         for position in range(begin + 1, end + 1):
             for number, row in enumerate(self.log[position - 1]):
-                place = row.place(self.partitions[row.topic])
-                found.setdefault(place, []).append(value(position, number))
+                place, content = row.place(self.partitions[row.topic]), value(position, number, row.size)
+                if content in self.broker.poison:
+                    if self.policy == "skip":
+                        continue
+                    place = self._letters
+                found.setdefault(place, []).append(content)
         return found
 
     def _committing(self, transaction: Transaction, records: dict[Place, list[Stored]]) -> None:

@@ -13,6 +13,7 @@ What one must know to change it (all of it as recorded from the real broker, tes
 
 import struct
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -87,8 +88,8 @@ class Partition:
         known = self.known.get(pid)
         return known is not None and known.open_from is not None
 
-    def append(self, raw: bytes, now: float) -> tuple[int, int]:
-        """Error and base offset."""
+    def append(self, raw: bytes, now: float, poison: Mapping[bytes, int] | None = None) -> tuple[int, int]:
+        """Error and base offset. `poison` are values that are refused, each with its error."""
         (_, _, _, _, _, attributes, delta, _, latest, pid, epoch, first, count) = _HEADER.unpack_from(raw)
         if pid >= 0 and not self.is_open(pid):
             self._lowest[pid] = min(first, self._lowest.get(pid, first))
@@ -96,8 +97,8 @@ class Partition:
             return TOO_LARGE, -1
         if latest > now * 1000 + _AN_HOUR:
             return BAD_TIMESTAMP, -1
-        if self.settings["cleanup.policy"] == "compact" and any(r.key is None for r in DefaultRecordBatch(raw)):
-            return INVALID_RECORD, -1
+        if error := self._unfit(raw, poison or {}):
+            return error, -1
         transactional = bool(attributes & _TRANSACTIONAL)
         if pid >= 0:
             if first < 0:
@@ -114,6 +115,16 @@ class Partition:
             if transactional and known.open_from is None:
                 known.open_from = base
         return OK, base
+
+    def _unfit(self, raw: bytes, poison: Mapping[bytes, int]) -> int:
+        compacted = self.settings["cleanup.policy"] == "compact"
+        if compacted or poison:
+            for record in DefaultRecordBatch(raw):
+                if compacted and record.key is None:
+                    return INVALID_RECORD
+                if record.value in poison:
+                    return poison[record.value]
+        return OK
 
     def _sequence(self, pid: int, epoch: int, first: int, count: int) -> tuple[int, int | None]:
         known = self.known.get(pid)

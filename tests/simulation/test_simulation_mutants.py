@@ -1,4 +1,4 @@
-"""The simulation finds what it is for: eleven rules of the sink broken on purpose, each found by it.
+"""The simulation finds what it is for: seventeen rules of the sink broken on purpose, each found by it.
 
 A mutant takes one rule away. `hunt` runs a scenario without a fault, then with every fault at
 the requests named, until a run goes wrong. That the unbroken sink passes the same runs is
@@ -17,7 +17,16 @@ from cdc.kafka import checkpoints, client, delivery
 from cdc.kafka import sink as sink_module
 from cdc.kafka.sink import KafkaSink
 from cdc.pump import Pump
-from tests.simulation.scenarios import AGAIN, FIRST, Scenario
+from tests.simulation.scenarios import (
+    AGAIN,
+    FIRST,
+    OLD,
+    RACE,
+    STANDBY,
+    STRANGERS,
+    TAKE_OVER,
+    Scenario,
+)
 
 Patch = pytest.MonkeyPatch
 
@@ -155,6 +164,68 @@ def _read_position_believed(patch: Patch) -> None:
     patch.setattr(Pump, "_resume", hopeful)
 
 
+def _read_to_the_last_stable_offset(patch: Patch) -> None:
+    read = checkpoints.read_settled
+
+    async def what_is_stable(cluster: Any, names: Any, **options: Any) -> Any:
+        async def stable(topic: str) -> Any:
+            found = await offsets(topic)
+            return found._replace(end=found.stable)
+
+        offsets = cluster.offsets
+        with pytest.MonkeyPatch.context() as inner:
+            inner.setattr(cluster, "offsets", stable)
+            return await read(cluster, names, **options)
+
+    patch.setattr(sink_module, "read_settled", what_is_stable)
+
+
+def _read_before_the_fence(patch: Patch) -> None:
+    become = KafkaSink._become_writer
+
+    async def hasty(self: KafkaSink, reason: Any) -> Any:
+        found = await checkpoints.read_settled(self._cluster, self.names, patience=70)
+        sure = found if found.get(self.names.checkpoint_key) else None
+
+        async def known(*_: Any, **__: Any) -> Any:
+            return sure or await checkpoints.read_settled(self._cluster, self.names, patience=70)
+
+        with pytest.MonkeyPatch.context() as inner:
+            inner.setattr(sink_module, "read_settled", known)
+            return await become(self, reason)
+
+    patch.setattr(KafkaSink, "_become_writer", hasty)
+
+
+def _never_retired(patch: Patch) -> None:
+    patch.setattr(sink_module, "RETIRE_AFTER", float("inf"))
+
+
+async def _at_once(*_: Any, **__: Any) -> None:
+    """Nobody is waited for."""
+
+
+def _no_standing_by(patch: Patch) -> None:
+    patch.setattr(sink_module, "stand_by", _at_once)
+
+
+def _nobody_gives_way(patch: Patch) -> None:
+    async def stubborn(self: KafkaSink, seen: Any, epoch: Any) -> Any:
+        return seen
+
+    patch.setattr(KafkaSink, "_give_way", stubborn)
+
+
+def _the_loser_ends(patch: Patch) -> None:
+    init = KafkaSink.__init__
+
+    def old(self: KafkaSink, *arguments: Any, **options: Any) -> None:
+        init(self, *arguments, **options)
+        self._heartbeat._ordered = True
+
+    patch.setattr(KafkaSink, "__init__", old)
+
+
 MUTANTS = (
     Mutant("every batch's answer is awaited before the commit", _answers_not_awaited, FIRST, ("Produce",)),
     Mutant("only what is committed is read", _uncommitted_is_read, FIRST, ("EndTxn",)),
@@ -167,6 +238,17 @@ MUTANTS = (
     Mutant("no topic is asked for by name", _topics_asked_for_by_name, AGAIN),
     Mutant("read until the high watermark is reached", _one_look_is_enough, AGAIN, ("Fetch",)),
     Mutant("only the checkpoint is believed", _read_position_believed, FIRST, ("Produce",)),
+    Mutant(
+        "read to the high watermark, not to the last stable offset",
+        _read_to_the_last_stable_offset,
+        STRANGERS,
+        ("Produce",),
+    ),
+    Mutant("fence, then read", _read_before_the_fence, TAKE_OVER, ("InitProducerId",)),
+    Mutant("a producer is retired before its sequence numbers wrap", _never_retired, OLD),
+    Mutant("stand by while another works", _no_standing_by, STANDBY),
+    Mutant("give way to a newer instance", _nobody_gives_way, STANDBY, ("Produce",)),
+    Mutant("of two that start at once the loser stays", _the_loser_ends, RACE),
 )
 
 

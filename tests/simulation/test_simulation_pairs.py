@@ -6,7 +6,7 @@ broker, the network and the time are the model's. See world.py for what is judge
 
 import pytest
 
-from tests.simulation.scenarios import AGAIN, FIRST, Scenario, trace
+from tests.simulation.scenarios import AGAIN, EVERYTHING, FIRST, Scenario, trace
 from tests.simulation.wire import NAMES
 
 
@@ -39,3 +39,9 @@ def test_every_fault_at_every_step(scenario: Scenario, api: str):
                 broken.append(f"request {step}, {api}, {fault}: {type(error).__name__}: {error}")
     assert not broken, "\n".join(broken)
     assert trace(scenario)
+
+
+@pytest.mark.parametrize("scenario", EVERYTHING, ids=lambda one: one.name)
+def test_other_lives_without_a_fault(scenario: Scenario):
+    """Rows nobody takes, two instances, a take-over, strangers' transactions, the end of the sequence numbers."""
+    scenario.run()

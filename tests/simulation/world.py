@@ -11,27 +11,25 @@ production, on virtual time.
 import asyncio
 import logging
 import random
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from cdc.errors import CdcError, Fenced
 from cdc.kafka import KafkaAddress, KafkaSink, KafkaTopics
-from cdc.model import Column, LogEnd, Record, Row, Slice, SourceTransaction, TableSchema
-from cdc.position import Position
+from cdc.kafka.parking import KafkaParking
 from cdc.pump import Limits, Pump
 from tests.simulation import clock
 from tests.simulation.broker import Broker
 from tests.simulation.clock import Host, VirtualLoop, spawn
 from tests.simulation.faults import Fault, Frozen, Plan
-from tests.simulation.judge import Judge, Log, SourceRow, Wrong, value
+from tests.simulation.judge import Judge, Log, SourceRow, Wrong
+from tests.simulation.source import MemoryLog, Straight
 from tests.simulation.wire import EMPTY
 
 SOURCE, PREFIX = "shop", "cdc"
 TOPICS = {"orders": 2, "mail": 1}
 ADDRESS = KafkaAddress(("model:9092",))
-TABLE = TableSchema("shop", "outbox", (Column("payload", "binary"),))
 LATEST = 100.0
 """Seconds after which no late request can come any more."""
 LONGEST_STEP = 36.0
@@ -44,73 +42,6 @@ THREE_BATCHES: Log = (
     (SourceRow("orders", "a"),),
     (SourceRow("mail", "x"), SourceRow("orders", "a"), SourceRow("orders", "b"), SourceRow("orders", "a")),
 )
-
-
-def at(position: int) -> Position:
-    return Position("mariadb", "1", "binlog.000001", position)
-
-
-class MemoryLog:
-    """The source: one slice a read, `pace` seconds apart, so that each becomes a batch."""
-
-    def __init__(self, log: Log, pace: float, most: int) -> None:
-        self._log, self._pace, self._most = log, pace, most
-        self._where: int | None = None
-        self._careful = False
-
-    async def first_position(self, start: str) -> Position:
-        return at(0 if start == "earliest" else len(self._log))
-
-    async def open(
-        self, position: Position, *, careful: bool = False, snapshot: Mapping[str, Any] | None = None
-    ) -> None:
-        self._where, self._careful = position.position, careful
-
-    async def read(self) -> Slice:
-        assert self._where is not None, "read from a closed source"
-        await asyncio.sleep(self._pace)
-        if self._where >= len(self._log):
-            await asyncio.Event().wait()
-        begin, end = self._where, min(len(self._log), self._where + (1 if self._careful else self._most))
-        found = []
-        for position in range(begin + 1, end + 1):
-            rows = [
-                Row(TABLE, (value(position, number), row.topic, row.key))
-                for number, row in enumerate(self._log[position - 1])
-            ]
-            if rows:
-                found.append(SourceTransaction(None, "binlog.000001", position, 0, 1, rows))
-        self._where = end
-        return Slice(found, at(end), 100 * (end - begin))
-
-    async def log_end(self) -> LogEnd:
-        return LogEnd("binlog.000001", len(self._log))
-
-    async def close(self) -> None:
-        self._where = None
-
-
-class Straight:
-    """Routes each row where it says; timestamps are `ahead` of now."""
-
-    def __init__(self, ahead: float) -> None:
-        self._ahead = ahead
-
-    def route_all(self, rows: Sequence[Row], made: list[Record | None], mark: str | None = None) -> None:
-        for row in rows:
-            made.append(self.route(row, mark))  # noqa: PERF401 - what is made before a refusal counts
-
-    def route(self, row: Row, mark: str | None = None) -> Record:
-        payload, topic, key = row.values
-        assert isinstance(payload, bytes)
-        assert isinstance(topic, str)
-        assert isinstance(key, str)
-        place = SourceRow(topic, key).place(TOPICS[topic])
-        stamp = int((time.time() + self._ahead) * 1000) if self._ahead else None
-        return Record(*place, key.encode(), payload, [], stamp)
-
-    def on_error(self, row: Row) -> str:
-        return "stop"
 
 
 @dataclass
@@ -138,7 +69,9 @@ class Instance:
     """A process under supervision. `ends` are the ways in which its lives ended."""
 
     def __init__(self, world: "World", name: str, **options: Any) -> None:
-        self.world, self.name, self.options = world, name, options
+        self.world, self.name = world, name
+        self.delay = float(options.pop("delay", 0.0))
+        self.options = options
         self.host: Host | None = None
         self.hosts: list[Host] = []
         self.pump: Pump | None = None
@@ -147,7 +80,8 @@ class Instance:
         self.ends: list[str] = []
 
     async def supervise(self) -> None:
-        """Start it again and again until the world is done."""
+        """Start it again and again until the world is done; the first time after a delay."""
+        await asyncio.sleep(self.delay)
         while not self.world.finished:
             self.world.starts += 1
             self.host = Host(f"{self.name}.{len(self.ends)}")
@@ -175,18 +109,21 @@ class Instance:
     async def _live(self) -> None:
         world, options = self.world, {**self.world.options, **self.options}
         topics = KafkaTopics(ADDRESS)
-        sink = KafkaSink(
+        sink = world.sink(
             ADDRESS, SOURCE, instance_name=self.name, tables=("shop.outbox",), observer=self._observe, prefix=PREFIX,
             **options,
         )  # fmt: skip
         source = MemoryLog(world.log, world.pace, world.most)
+        router = Straight(world.topics, world.ahead, world.policy)
+        parking = KafkaParking(ADDRESS, SOURCE, prefix=PREFIX, needed=world.policy == "dead_letter")
         pump = self.pump = Pump(
-            source, Straight(world.ahead), topics, sink, self._observe, start="earliest", limits=world.limits
+            source, router, topics, sink, self._observe, start="earliest", limits=world.limits, parking=parking
         )
         try:
             await pump.run()
         finally:
             await pump.close()
+            await parking.close()
             await topics.close()
 
     def _observe(self, step: str, /, **facts: object) -> None:
@@ -219,16 +156,21 @@ class World:
     def __init__(
         self, log: Log = THREE_BATCHES, *, pace: float = 0.03, most: int = 1, limits: Limits | None = None, seed: int = 0,
         auto_create: bool = False, begin: "Begin | None" = None, ahead: float = 0.0, options: Mapping[str, Any] | None = None,
+        topics: Mapping[str, int] = TOPICS, poison: Mapping[bytes, int] | None = None, policy: str = "stop",
+        sink: type[KafkaSink] = KafkaSink, largest_request: int | None = None,
     ) -> None:  # fmt: skip
         self.log, self.pace, self.most, self.limits = log, pace, most, limits
         self.loop = VirtualLoop(until=3600.0)
-        self.broker = Broker(self.loop, auto_create=auto_create)
+        self.topics, self.policy, self.sink = topics, policy, sink
+        self.broker = Broker(self.loop, auto_create=auto_create, poison=poison)
+        self.broker.largest_request = largest_request or self.broker.largest_request
         if begin is None:
-            for topic, partitions in TOPICS.items():
+            for topic, partitions in topics.items():
                 self.broker.create(topic, partitions)
         else:
             self.broker.take_over(begin.state)
-        self.judge = Judge(self.broker, log, TOPICS, SOURCE, PREFIX)
+        self.judge = Judge(self.broker, log, topics, SOURCE, PREFIX)
+        self.judge.policy = policy
         if begin is not None:
             self.judge.position = begin.position
         self.steps: list[tuple[float, str, str, Mapping[str, Any]]] = []
@@ -245,10 +187,10 @@ class World:
             if each.host is host:
                 each.act(what)
 
-    def run(self, faults: Mapping[int, Fault] | None = None, *, instances: Mapping[str, Mapping[str, Any]] | None = None,
+    def run(self, faults: Mapping[int, Fault] | Plan | None = None, *, instances: Mapping[str, Mapping[str, Any]] | None = None,
             patience: float = PATIENCE) -> Report:  # fmt: skip
         """Run to the end. Raises Wrong for a broken promise, Hang where there is no end."""
-        plan = Plan(faults or {})
+        plan = faults if isinstance(faults, Plan) else Plan(faults or {})
         self.broker.strike = plan
         state = random.getstate()
         random.seed(self.seed)

@@ -64,7 +64,7 @@ def test_nobody_to_export_is_told():
 
 def written():
     names = Names("cdc", "shop")
-    sign = Alive("one#1a", 3, (9, 2), founded=True)
+    sign = Alive("one#1a", 3, (9, 2), founded=True, ordered=True)
     for checkpoint in (dataclasses.replace(CHECKPOINT, instance="one#1", extra={}), ON_MARIADB, BY_FILE):
         yield "checkpoint", json.loads(checkpoints.encode(checkpoint))
     yield "genesis", json.loads(checkpoints.encode_genesis(names.source, "here", "snapshot"))
