@@ -121,7 +121,7 @@ class Process:
         """The lines of its log."""
         return [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
 
-    def await_line(self, event: str, *, seconds: float = 240) -> dict[str, Any]:
+    def await_line(self, event: str, *, seconds: float = 60) -> dict[str, Any]:
         """Wait until it says something."""
 
         def found() -> dict[str, Any] | None:
