@@ -122,12 +122,21 @@ class Process:
         return [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
 
     def await_line(self, event: str, *, seconds: float = 60) -> dict[str, Any]:
-        """Wait until it says something."""
+        """Wait until it says something; one that ended without a word of it is not waited for."""
 
         def found() -> dict[str, Any] | None:
-            return next((line for line in self.said() if line["event"] == event), None)
+            ended = self.popen.poll()
+            line = next((line for line in self.said() if line["event"] == event), None)
+            if line is None and ended is not None:
+                raise AssertionError(
+                    f"it ended with {ended}, and never said {event!r}:\n{self.log.read_text()[-3000:]}"
+                )
+            return line
 
-        return until(f"{event!r} in {self.log.read_text()[-3000:]}", found, seconds=seconds)
+        try:
+            return until(repr(event), found, seconds=seconds)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.log.read_text()[-3000:]}") from error
 
     def kill(self) -> None:
         """SIGKILL."""
