@@ -86,7 +86,8 @@ class MySqlSource:
         self.name, self._address, self._tables = name, address, tuple(tables)
         self._observe, self._server_id = observer, server_id
         self._statements_allowed_in = frozenset(statements_allowed_in)
-        self._slice_bytes, self._handover_bytes = slice_bytes, handover_bytes
+        self._slice_bytes = slice_bytes
+        self._handover_bytes = min(handover_bytes, (memory_budget or handover_bytes * GIANT) // GIANT)
         self._prepared_bytes = prepared_bytes
         self._memory_budget, self._max_row_bytes = memory_budget, max_row_bytes
         self._again: ReadAgain | None = None

@@ -134,7 +134,6 @@ def _compose(
             observer=observe,
             server_id=source_settings.server_id,
             statements_allowed_in=source_settings.statements_allowed_in,
-            handover_bytes=min(8 << 20, source_settings.memory_budget // 8),
             prepared_bytes=source_settings.memory_budget // 2,
             memory_budget=source_settings.memory_budget,
             max_row_bytes=source_settings.max_row_bytes,
@@ -263,5 +262,7 @@ async def _signals(everything: list[Works], tasks: list[asyncio.Task[Outcome]], 
     finally:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
+            if asked:  # it is ending: one more must not make a death of an end that has an exit code
+                signal.signal(number, signal.SIG_IGN)
         for timer in asked:
             timer.cancel()
