@@ -2,6 +2,7 @@
 
     CdcError
     ├── ConfigError                 bad configuration: nothing was started             (exit 2)
+    ├── SchemaBreaks                a schema of an event would hurt those who read it  (exit 4)
     ├── OutboxError                 the write library refuses, before any SQL is sent
     │   ├── InvalidEvent            name, topic, key, headers, id or time Kafka or the table would refuse
     │   ├── PayloadNotSerializable  no way to bytes; says the path inside the payload
