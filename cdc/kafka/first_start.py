@@ -83,6 +83,32 @@ async def check_settings(cluster: Cluster, names: Names, partitions: int) -> Non
         )
 
 
+async def ensure_topic(
+    cluster: Cluster, names: Names, *, allowed: bool, replication_factor: int | None, first_start: bool
+) -> str | None:
+    """Make sure of the checkpoint topic; why it had to be made, None where it was there. Raises CheckpointLost."""
+    topics, reason = await cluster.topics(), None
+    if names.topic not in topics:
+        reason = "no checkpoint topic, and Kafka does not know the transactional id"
+        if await cluster.knows(names.transactional_id):
+            why = (
+                f"it does not exist, but Kafka knows transactional id {names.transactional_id} (is it there, "
+                "and the user has no right to Describe it?)"
+            )
+            reason = overruled(names, why, first_start=first_start)
+        await make_topic(cluster, names, allowed=allowed, replication_factor=replication_factor)
+        topics = await cluster.topics()
+    await check_settings(cluster, names, topics[names.topic])
+    return reason
+
+
+def overruled(names: Names, why: str, *, first_start: bool) -> str:
+    """What was lost, where --first-start says to go on; CheckpointLost where it does not."""
+    if not first_start:
+        raise lost(names, why)
+    return f"--first-start, although the checkpoint is gone: {why}"
+
+
 async def make_topic(cluster: Cluster, names: Names, *, allowed: bool, replication_factor: int | None) -> None:
     """Create the checkpoint topic and wait until it can be used. Raises SinkError."""
     if not allowed:

@@ -16,9 +16,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from cdc.errors import TransactionTooLong
+from cdc.kafka.client import FOREIGN, explain
+from cdc.kafka.cluster import Cluster
 
 _SHARE = 0.9
 """Of its time that a transaction may use: committing takes some, too."""
+
+
+async def ask_longest(cluster: Cluster, usual: float) -> float:
+    """The longest timeout that the brokers allow, and never less than the usual one. Raises SinkError."""
+    try:
+        settings = await cluster.broker_settings()
+    except FOREIGN as error:
+        raise await explain(cluster.address, error, "asking for the settings of a broker") from error
+    return max(usual, longest(settings, usual))
 
 
 def longest(settings: Mapping[str, str], usual: float) -> float:

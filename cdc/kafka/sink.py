@@ -51,19 +51,17 @@ from cdc.kafka.cluster import Cluster
 from cdc.kafka.delivery import FENCED, deliver, doubt, send, true_reason
 from cdc.kafka.expiry import Expiry
 from cdc.kafka.fitting import Fitting, Packed
-from cdc.kafka.giant import OpenTransaction, longest
+from cdc.kafka.giant import OpenTransaction, ask_longest
 from cdc.kafka.heartbeat import Heartbeat
 from cdc.kafka.limits import Limits
 from cdc.kafka.search import Search, probe
-from cdc.kafka.standby import Glance, glance, name_of, stand_by
+from cdc.kafka.standby import Glance, glance, look_for_newer, name_of, stand_by
 from cdc.model import Batch, Checkpoint, Observer, Record
 from cdc.position import Position
 
 RETIRE_AFTER = 1_000_000_000
 """Records of one producer."""
 _HANGING_MARGIN = 10.0
-_NEWER_LOOKS = (0.0, 0.5, 1.5)
-"""Seconds before each look for a newer instance: it may not have given a sign of life yet."""
 
 _log = logging.getLogger(__name__)
 
@@ -144,7 +142,13 @@ class KafkaSink:
     async def _look_around(self) -> str | None:
         """All that comes before the new producer. Returns why this is a first start, if it is known already."""
         names, cluster = self.names, self._cluster
-        reason = await self._ensure_topic()
+        reason = await first.ensure_topic(
+            cluster,
+            names,
+            allowed=self._create_topics,
+            replication_factor=self._replication_factor,
+            first_start=self._first_start,
+        )
         seen = await glance(cluster, names, but=self.instance, after=self._read_to if self._epoch else 0)
         if self._epoch is not None:
             seen = await self._give_way(seen, self._epoch)
@@ -163,38 +167,21 @@ class KafkaSink:
         self._heartbeat.founded = seen.checkpoint is not None
         return reason
 
-    async def _ensure_topic(self) -> str | None:
-        """Make sure of the checkpoint topic; returns why it had to be made, None where it was there."""
-        names, cluster, reason = self.names, self._cluster, None
-        topics = await cluster.topics()
-        if names.topic not in topics:
-            reason = "no checkpoint topic, and Kafka does not know the transactional id"
-            if await cluster.knows(names.transactional_id):
-                reason = self._overruled(
-                    f"it does not exist, but Kafka knows transactional id {names.transactional_id} (is it there, "
-                    "and the user has no right to Describe it?)"
-                )
-            await first.make_topic(
-                cluster, names, allowed=self._create_topics, replication_factor=self._replication_factor
-            )
-            topics = await cluster.topics()
-        await first.check_settings(cluster, names, topics[names.topic])
-        return reason
-
     async def _give_way(self, seen: Glance, epoch: tuple[int, int]) -> Glance:
         """After a doubt: end if a newer instance works.
 
         One that had not committed anything yet stands by instead, and so does one that had only just begun: they had
         started at the same time. Who stands by before fencing is not so quick; who is told to --take-over says so.
         """
-        newer = None
-        for pause in _NEWER_LOOKS if self._was_fenced else _NEWER_LOOKS[:1]:
-            if pause:
-                await asyncio.sleep(pause)
-                seen = await glance(self._cluster, self.names, but=self.instance, after=self._read_to)
-            newer = seen.newer_than(self.instance, epoch, self._read_to)
-            if newer is not None and seen.sign_of(newer):
-                break
+        seen, newer = await look_for_newer(
+            self._cluster,
+            self.names,
+            seen,
+            instance=self.instance,
+            epoch=epoch,
+            read_to=self._read_to,
+            fenced=self._was_fenced,
+        )
         if newer is None:
             return seen
         await self._heartbeat.stop()
@@ -208,12 +195,6 @@ class KafkaSink:
             )
         self._epoch = None
         return seen
-
-    def _overruled(self, why: str) -> str:
-        """What was lost, where --first-start says to go on; CheckpointLost where it does not."""
-        if not self._first_start:
-            raise first.lost(self.names, why)
-        return f"--first-start, although the checkpoint is gone: {why}"
 
     async def _become_writer(self, reason: str | None, transaction_timeout: float) -> Checkpoint | None:
         """Start the producer, then read; in this order."""
@@ -249,7 +230,7 @@ class KafkaSink:
             return self._last
         why = first.why_lost(reading, names)
         if why is not None:
-            reason = self._overruled(why)
+            reason = first.overruled(names, why, first_start=self._first_start)
         self._last, self._snapshot, self._founding = None, None, True
         self._say("fenced", instance=self.instance, position=None)
         self._say("first_start", topic=names.topic, reason=reason or "the checkpoint topic is empty")
@@ -297,7 +278,7 @@ class KafkaSink:
 
     async def begin(self, position: Position) -> None:
         """Open a transaction that stays open. Raises all that fence() raises, and Doubt."""
-        limit = max(self._transaction_timeout, longest(await self._broker_settings(), self._transaction_timeout))
+        limit = await ask_longest(self._cluster, self._transaction_timeout)
         await self._exchange(position, limit)
         async with self._guarded("a transaction in pieces") as producer:
             await producer.begin_transaction()
@@ -331,12 +312,6 @@ class KafkaSink:
                 f"the checkpoint of source {self.names.source} is not the one that was written last",
                 hint="nothing to do: reading begins again at the checkpoint",
             )
-
-    async def _broker_settings(self) -> Mapping[str, str]:
-        try:
-            return await self._cluster.broker_settings()
-        except FOREIGN as error:
-            raise await explain(self._address, error, "asking for the settings of a broker") from error
 
     def _checkpoint(self, position: Position, snapshot: Mapping[str, Any] | None, *, released: bool = False) -> Record:
         last, names = self._last, self.names

@@ -33,6 +33,8 @@ from cdc.kafka.cluster import Cluster
 from cdc.model import Checkpoint
 
 _POLL = 0.5
+_NEWER_LOOKS = (0.0, 0.5, 1.5)
+"""Seconds before each look for a newer instance: it may not have given a sign of life yet."""
 _GLANCE_TIMEOUT = 60.0
 _TURNS = 50
 _LONGEST_STEP = 2.0
@@ -69,6 +71,21 @@ class Glance:
     def sign_of(self, instance: str) -> Alive | None:
         """The last sign of life, if it is this instance's."""
         return self.alive if self.alive is not None and self.alive.instance == instance else None
+
+
+async def look_for_newer(
+    cluster: Cluster, names: Names, seen: Glance, *, instance: str, epoch: tuple[int, int], read_to: int, fenced: bool
+) -> tuple[Glance, str | None]:
+    """The newest glance, and the instance that came after ours in it; who was fenced looks more than once."""
+    newer = None
+    for pause in _NEWER_LOOKS if fenced else _NEWER_LOOKS[:1]:
+        if pause:
+            await asyncio.sleep(pause)
+            seen = await glance(cluster, names, but=instance, after=read_to)
+        newer = seen.newer_than(instance, epoch, read_to)
+        if newer is not None and seen.sign_of(newer):
+            break
+    return seen, newer
 
 
 def name_of(instance: str) -> str:
