@@ -77,16 +77,22 @@ class _Comparison:
 
     def _resolved_at(self, path: str, old: Schema, new: Schema) -> Iterator[Change]:
         if isinstance(old, bool) or isinstance(new, bool):
-            if bool(old) is not bool(new) or isinstance(old, bool) is not isinstance(new, bool):
-                wider = new is True or old is False
-                yield Change(path, "widened" if wider else "narrowed", f"{_short(old)} became {_short(new)}")
+            if old is not new and not (_allows_all(old) and _allows_all(new)):
+                yield from _of_all(path, f"{_short(old)} became {_short(new)}", old, new)
             return
         before, after = _types(old.get("type")), _types(new.get("type"))
-        if before and after and before.isdisjoint(after) and not {"number", "integer"} <= before | after:
+        if before and after and before.isdisjoint(after):
             yield from _sets(path, "type", before, after)
             return  # what is below differs, of course
+        if _is_choice(old) is not _is_choice(new):  # `{...}` and `anyOf: [{...}, null]` are one choice and two
+            yield from self._alternatives(path, _choices(old), _choices(new))
+            return
         yield from self._fields(path, old, new)
-        yield from self._alternatives(path, old, new)
+        for word in _ONE_OF:
+            if word in old and word in new:
+                yield from self._alternatives(path, old[word], new[word])
+            elif word in old or word in new:
+                yield Change(path, "changed", f"`{word}` was {'removed' if word in old else 'added'}")
         for word in _BELOW:
             yield from self._below(path, word, old, new)
         for word in _LISTS:
@@ -128,37 +134,31 @@ class _Comparison:
         if old == new and not _has_reference(old):
             return
         if isinstance(old, bool) or isinstance(new, bool):
-            wider = new is True or old is False
-            what = f"other fields: {_allowed(old)} became {_allowed(new)}"
-            yield Change(path, "widened" if wider else "narrowed", what)
+            yield from _of_all(path, f"other fields: {_allowed(old)} became {_allowed(new)}", old, new)
             return
         yield from self.at(f"{path}.*", old, new)
 
     # -- alternatives, lists, maps ---------------------------------------------------------
 
-    def _alternatives(self, path: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Change]:
-        before, after = self._choices(old), self._choices(new)
-        if before is None and after is None:
-            return
-        if before is None or after is None:
-            # `{...}` and `anyOf: [{...}, null]` are one choice and two
-            before, after = before or [_without_people(old)], after or [_without_people(new)]
-        lost = [one for one in before if not any(self._same(one, other) for other in after)]
-        come = [one for one in after if not any(self._same(other, one) for other in before)]
-        if len(lost) == len(come) == 1:
-            yield from self.at(path, lost[0], come[0])
+    def _alternatives(self, path: str, before: Sequence[Schema], after: Sequence[Schema]) -> Iterator[Change]:
+        """Each goes with the one most like it that nobody is hurt by; what is left over was lost, or has come."""
+        left, lost = list(enumerate(after)), []
+        for one in before:
+            pairs = [(list(self.at(path, one, other)), number) for number, other in left]
+            fine = [pair for pair in pairs if not any(change.breaking for change in pair[0])]
+            if not fine:
+                lost.append(one)
+                continue
+            changes, found = min(fine, key=lambda pair: len(pair[0]))
+            left = [pair for pair in left if pair[0] != found]
+            yield from changes
+        if len(lost) == len(left) == 1:
+            yield from self.at(path, lost[0], left[0][1])
             return
         for one in lost:
             yield Change(path, "narrowed", f"it can no longer be {_short(one)}")
-        for one in come:
+        for _, one in left:
             yield Change(path, "widened", f"it can also be {_short(one)} now")
-
-    @staticmethod
-    def _choices(schema: Mapping[str, Any]) -> list[Schema] | None:
-        return next((list(schema[word]) for word in _ONE_OF if word in schema), None)
-
-    def _same(self, old: Schema, new: Schema) -> bool:
-        return not list(self.at("$", old, new))  # to its end: it takes back what it notes on its way
 
     def _below(self, path: str, word: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Change]:
         place = f"{path}[]" if word == "items" else f"{path}.<{word}>"
@@ -189,9 +189,7 @@ class _Comparison:
 
 def _words(path: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Change]:
     """Keywords with a plain value."""
-    done = {*_FOR_PEOPLE, *_FIELDS, *_BELOW, *_LISTS, *_MAPS, *_ONE_OF, "$ref"}
-    if any(word in schema for word in _ONE_OF for schema in (old, new)):
-        done |= {"type"} if not ("type" in old and "type" in new) else set()
+    done = {*_FOR_PEOPLE, *_FIELDS, *_BELOW, *_LISTS, *_MAPS, *_ONE_OF}
     for word in sorted(({*old, *new}) - done):
         before, after = old.get(word), new.get(word)
         if before == after and type(before) is type(after):
@@ -210,16 +208,31 @@ def _words(path: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterato
             yield Change(path, kind, f"{what} was {_short(before)}, and is {_short(after)}")
 
 
+def _of_all(path: str, what: str, old: Schema, new: Schema) -> Iterator[Change]:
+    """Everything, or nothing, was or is allowed."""
+    yield Change(path, "widened" if _allows_all(new) or old is False else "narrowed", what)
+
+
+def _allows_all(schema: Schema) -> bool:
+    return schema is True or (not isinstance(schema, bool) and not _without_people(schema))
+
+
+def _is_choice(schema: Mapping[str, Any]) -> bool:
+    """Does it say nothing but which schemas there are to choose from?"""
+    said = list(_without_people(schema))
+    return len(said) == 1 and said[0] in _ONE_OF
+
+
+def _choices(schema: Mapping[str, Any]) -> Sequence[Schema]:
+    return next(iter(_without_people(schema).values())) if _is_choice(schema) else [schema]
+
+
 def _sets(path: str, what: str, before: set[str] | None, after: set[str] | None) -> Iterator[Change]:
     if before is None or after is None:
         told = ", ".join(sorted(before or after or ()))
         kind: Kind = "widened" if after is None else "narrowed"
         yield Change(path, kind, f"any {what} is allowed now" if after is None else f"only {told} is allowed now")
         return
-    if what == "type" and "number" in before and "integer" in after:
-        after, before = after | {"number"} if after <= {"integer", *before} else after, before | {"integer"}
-        yield Change(path, "narrowed", "type number became integer")
-        before, after = before - {"number", "integer"}, after - {"number", "integer"}
     gone, come = sorted(before - after), sorted(after - before)
     if gone and come:
         yield Change(path, "changed", f"{what} {', '.join(gone)} became {', '.join(come)}")
@@ -230,7 +243,11 @@ def _sets(path: str, what: str, before: set[str] | None, after: set[str] | None)
 
 
 def _types(value: Any) -> set[str] | None:
-    return None if value is None else {value} if isinstance(value, str) else set(value)
+    """The types there may be; an integer is a number."""
+    if value is None:
+        return None
+    found = {value} if isinstance(value, str) else set(value)
+    return found | {"integer"} if "number" in found else found
 
 
 def _texts(value: Any) -> set[str] | None:
@@ -274,7 +291,7 @@ def _has_reference(schema: Any) -> bool:
     return "$ref" in json.dumps(schema)
 
 
-def _without_people(schema: Mapping[str, Any]) -> Schema:
+def _without_people(schema: Mapping[str, Any]) -> Mapping[str, Any]:
     return {name: value for name, value in schema.items() if name not in _FOR_PEOPLE}
 
 
