@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, overload
 
@@ -20,11 +19,14 @@ from cdc.outbox import drivers, trace
 from cdc.outbox.layouts import layout_of
 from cdc.outbox.registry import EventMap, Registered
 from cdc.outbox.row import DEFAULT_MAX_BYTES, NewRow, check_header, new_row
-from cdc.outbox.schemas import SchemaFolder
 from cdc.outbox.table import Destination, TableName
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from sqlalchemy.ext.asyncio import AsyncSession, async_scoped_session
+
+    from cdc.outbox.schemas import SchemaFolder
 
 
 class Outbox:
@@ -60,7 +62,7 @@ class Outbox:
         self.max_bytes = max_bytes
         self.event_map = event_map.shared() if isinstance(event_map, type) else event_map
         self.version_header = self._checked(version_header)
-        self.schemas = None if schemas is None else SchemaFolder(schemas)
+        self.schemas = None if schemas is None else _opened(schemas)
         self.trace = trace
 
     @property
@@ -169,6 +171,12 @@ class Outbox:
     def _fits(self, row: NewRow, version: int | None) -> None:
         if self.schemas is not None:
             self.schemas.check(row.event_name, version, row.content_type, row.payload)
+
+
+def _opened(schemas: str | Path) -> SchemaFolder:
+    from cdc.outbox.schemas import SchemaFolder  # noqa: PLC0415 - for those who check, and nobody else
+
+    return SchemaFolder(schemas)
 
 
 class Unit:
