@@ -54,7 +54,7 @@ def _row() -> dict[str, Any]:
     return _object(
         "A row of the outbox table, layout native",
         "One INSERT is one event. Columns as text: bytes of payload and key that are no UTF-8 cannot be shown here, "
-        "and are as good.",
+        "and are as good. Other columns, with defaults of their own, do no harm.",
         {
             "event_id": {**_TEXT, "format": "uuid", "description": "BINARY(16); left out, the server makes a UUIDv7"},
             "event_name": {**_TEXT, "minLength": 1, "maxLength": limits.MAX_EVENT_NAME},
@@ -76,7 +76,6 @@ def _row() -> dict[str, Any]:
             "created_at": {**_TEXT, "description": "DATETIME(6), UTC; left out, the server's clock"},
         },
         ["event_name", "topic"],
-        additionalProperties=False,
     )
 
 

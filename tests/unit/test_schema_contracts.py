@@ -108,6 +108,7 @@ def test_a_letters_json_is_what_the_contract_says():
 def test_a_rows_limits_are_those_of_the_write_library():
     row = {"event_name": "x", "topic": "orders"}
     assert valid("row", row) == []
+    assert valid("row", {**row, "tenant": "a column of the table's owner"}) == []
     outbox = Outbox()
     for bad in ({"topic": "no/topic"}, {"topic": "t" * 250}, {"event_name": ""}, {"event_name": "n" * 256}):
         assert valid("row", {**row, **bad})
