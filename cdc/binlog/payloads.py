@@ -99,13 +99,12 @@ class Payloads(Reader, ABC):
     pause_at: int | None = None
     """Bytes of an open group's rows at which reading inside a payload pauses; None: never."""
     _inside: Inside | None = None
+    _paused = False
 
     @property
     def paused(self) -> bool:
         """Does `feed(b"")` have something to do? Bytes that come are not looked at before."""
         return self._inside is not None and self._paused
-
-    _paused = False
 
     def _payload(self, body: bytes, time: int, end: int) -> None:
         payload = Payload(len(body))

@@ -183,7 +183,7 @@ def _compose(
         observe,
         start=source_settings.first_start,
         until_caught_up=options.until_caught_up,
-        limits=Limits(size=min(8 << 20, source_settings.memory_budget // 8)),
+        limits=Limits(size=min(Limits().size, source_settings.memory_budget // 8)),
         parking=parking,
         stop_on_partition_change=settings.kafka.on_partition_change == "stop",
     )
